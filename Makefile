@@ -1,0 +1,42 @@
+# make help lists the targets. Everything is installed into .venv; nothing else on the machine is touched.
+SHELL := /bin/bash
+VENV := .venv
+READY := $(VENV)/ready
+# Python 3.11 or 3.12: img2dataset imports a module that 3.13 dropped.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
+	$$python -c 'import sys, venv, ensurepip; assert (3, 11) <= sys.version_info < (3, 13)' 2>/dev/null && echo $$python && break; done)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# The demo and the tests ask nothing of the internet; some packages would.
+export HF_HUB_OFFLINE := 1
+export NO_ALBUMENTATIONS_UPDATE := 1
+export WANDB_MODE := disabled
+export PYTHONUNBUFFERED := 1
+
+DEMO := --configfile config/demo.yaml --replace-workflow-config --profile local
+
+.PHONY: help demo test check lint clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(READY) ## run the whole chain on the embedded mirror and make its report (minutes, no internet)
+	@# The wrapper lets only one run use the mirror, so a lock that a killed run left behind means nothing: --nolock.
+	python scripts/with_mirror.py --config config/demo.yaml -- snakemake $(DEMO) --nolock --quiet rules
+	@echo "The report: $(CURDIR)/results/demo/report/index.html"
+
+test: $(READY) ## set everything up and run the test-suite
+	python -m pytest
+
+lint: $(READY) ## check formatting, types and style
+	ruff check . && ruff format --check . && mypy scripts && snakefmt --check Snakefile rules && snakemake --lint
+
+clean: ## remove results of the demo and the tests, not of other projects
+	rm -rf results/demo results/test-*
+
+$(READY): envs/pip-lock.txt
+	@test -n "$(PYTHON)" || { echo "kg2clip needs Python 3.11 or 3.12 with venv (Debian: apt-get install python3 python3-venv)"; exit 1; }
+	@echo "Setting up $(VENV) with $(PYTHON): about 200 packages, 7 GB on disk, 3 to 10 minutes"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r envs/pip-lock.txt
+	@touch $@

@@ -1,0 +1,128 @@
+# What all stages share: the checked config, paths, the names of batches, experiments and benchmarks, and what makes a job run again.
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from kg2clip import codehash
+from kg2clip import settings as checked
+from kg2clip.download.lanes import batch_names
+from kg2clip.errors import UserError
+
+try:
+    source = ", ".join(map(str, workflow.configfiles)) or "the config"
+    config.update(checked.complete(dict(config), source))
+except UserError as error:
+    sys.exit(f"error: {error}")  # not a WorkflowError: a biologist has no use for the place in our code
+
+# Programs read the config from here, so that --config on the command line holds for them too. What a job depends on stands in its
+# params, which Snakemake compares with those of the last run.
+os.environ[checked.ENVIRONMENT] = json.dumps(config)
+
+
+pathvars:
+    results=f"results/{config['project']}",
+    logs=f"results/{config['project']}/logs",
+    benchmarks=f"results/{config['project']}/benchmarks",
+
+
+LANES = list(config["download"]["lanes"])
+BATCHES = batch_names(config)
+SOURCES = list(config["search"]["sources"])
+EXPERIMENTS = list(config["train"]["experiments"])
+BENCHMARKS = config["evaluate"]["benchmarks"]
+
+
+wildcard_constraints:
+    batch=r"[a-z][a-z0-9]*-\d{3}",
+    source=r"[a-z0-9]+",
+    experiment=r"[a-z0-9][a-z0-9_-]*",
+    benchmark=r"[a-z0-9][a-z0-9_-]*",
+
+
+def settings(*sections):
+    """The config sections that a job depends on, as text; it runs again when they change."""
+    text = json.dumps(checked.tracked(config, *sections), sort_keys=True)
+    return (
+        lambda wildcards: text
+    )  # a function, since Snakemake would take the braces of a plain text for wildcards
+
+
+def code(program, *stages):
+    """The hash of the code that a job runs; it runs again when that changes, not for a comment."""
+    return codehash.code_hash(program, *stages)
+
+
+def recipe_of(experiment):
+    """All values that an experiment trains with, as text, and the version that stands for the trainer's code."""
+    wanted = config["train"]["experiments"][experiment]
+    recipe = yaml.safe_load(
+        Path(
+            workflow.basedir, "config", "recipes", f"{wanted['recipe']}.yaml"
+        ).read_text()
+    )
+    return json.dumps(
+        [recipe, wanted, config["seed"], config["train"]["recipe_version"]],
+        sort_keys=True,
+    )
+
+
+def earlier_hits(source):
+    """Hits of the sources that the config names before this one: each source sees what the earlier found."""
+    return expand(
+        "<results>/search/{source}.hits.parquet",
+        source=SOURCES[: SOURCES.index(source)],
+    )
+
+
+def lane_resources():
+    """One unit of its lane for each download job; the profile says how many run at once (design 6.5)."""
+    return {
+        f"lane_{lane}": lambda wildcards, lane=lane: int(
+            wildcards.batch.startswith(f"{lane}-")
+        )
+        for lane in LANES
+    }
+
+
+def check_lanes():
+    """Refuse to start where a lane has no limit: Snakemake would take that as unlimited."""
+    missing = [
+        lane for lane in LANES if f"lane_{lane}" not in workflow.global_resources
+    ]
+    if missing:
+        limits = " ".join(f"lane_{lane}=1" for lane in missing)
+        sys.exit(
+            f"error: no limit is set for the download lane {', '.join(missing)}. "
+            f"Use a profile (snakemake --profile local), or add: --resources {limits}"
+        )
+
+
+def targets():
+    """Every declared file, so that one that was deleted is made again."""
+    return [
+        *rules.pack_dataset.output,
+        *expand(rules.fetch_batch.output, batch=BATCHES),
+        *expand(rules.decode_batch.output, batch=BATCHES),
+        *expand(rules.train_model.output, experiment=EXPERIMENTS),
+        *expand(
+            rules.evaluate_model.output, experiment=EXPERIMENTS, benchmark=BENCHMARKS
+        ),
+        *expand(rules.search_images.output, source=SOURCES),
+        *rules.export_entities.output,
+        *rules.build_queries.output,
+        *rules.merge_candidates.output,
+        *rules.decide_pictures.output,
+        *(rules.gather_scores.output if BENCHMARKS else []),
+        *(rules.score_against_truth.output if "mirror" in config else []),
+        *rules.make_report.output,
+    ]
+
+
+onstart:
+    check_lanes()

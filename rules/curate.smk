@@ -1,0 +1,56 @@
+# Stage curate. In: raw pictures. Out: decoded pictures with their features, and a decision on every candidate.
+
+
+rule decode_batch:
+    input:
+        downloads="<results>/download/{batch}.manifest.parquet",
+    output:
+        features="<results>/curate/{batch}.features.parquet",
+        provenance="<results>/provenance/decode_batch.{batch}.json",
+    log:
+        "<logs>/decode_batch.{batch}.log",
+    benchmark:
+        "<benchmarks>/decode_batch.{batch}.tsv"
+    conda:
+        "../envs/curate.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        settings=settings("curate"),
+        code=code("decode_batch", "curate"),
+    shell:
+        "python scripts/decode_batch.py --downloads {input.downloads} --output {output.features}"
+        " --workers {threads} --provenance {output.provenance} 2>&1 | tee {log}"
+
+
+rule decide_pictures:
+    input:
+        candidates="<results>/search/candidates.parquet",
+        downloads=expand("<results>/download/{batch}.manifest.parquet", batch=BATCHES),
+        features=expand("<results>/curate/{batch}.features.parquet", batch=BATCHES),
+    output:
+        decisions="<results>/curate/decisions.parquet",
+        provenance="<results>/provenance/decide_pictures.json",
+    log:
+        "<logs>/decide_pictures.log",
+    benchmark:
+        "<benchmarks>/decide_pictures.tsv"
+    conda:
+        "../envs/curate.yaml"
+    threads: 2
+    resources:
+        mem_mb=16000,
+        runtime=240,
+    params:
+        settings=settings("curate", "dataset.licenses", "evaluate.benchmarks"),
+        code=code("decide_pictures", "curate"),
+        benchmarks=[
+            f"--benchmark {name}={benchmark['path']}"
+            for name, benchmark in BENCHMARKS.items()
+        ],
+    shell:
+        "python scripts/decide_pictures.py --candidates {input.candidates} --downloads {input.downloads}"
+        " --features {input.features} {params.benchmarks} --output {output.decisions}"
+        " --provenance {output.provenance} 2>&1 | tee {log}"

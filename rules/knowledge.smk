@@ -1,0 +1,22 @@
+# Stage knowledge. In: a SPARQL endpoint. Out: entities with names, ancestors and attributes.
+
+
+rule export_entities:
+    output:
+        entities="<results>/knowledge/entities.parquet",
+        provenance="<results>/provenance/export_entities.json",
+    log:
+        "<logs>/export_entities.log",
+    benchmark:
+        "<benchmarks>/export_entities.tsv"
+    retries: 1
+    conda:
+        "../envs/knowledge.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings=settings("knowledge"),
+        code=code("export_entities", "knowledge"),
+    shell:
+        "python scripts/export_entities.py --output {output.entities} --provenance {output.provenance} 2>&1 | tee {log}"

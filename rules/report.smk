@@ -1,0 +1,45 @@
+# Stage report. In: the tables of all stages. Out: one page that a person reads.
+
+
+rule make_report:
+    input:
+        knowledge="<results>/knowledge/entities.parquet",
+        queries="<results>/queries/queries.parquet",
+        candidates="<results>/search/candidates.parquet",
+        downloads=expand("<results>/download/{batch}.manifest.parquet", batch=BATCHES),
+        features=expand("<results>/curate/{batch}.features.parquet", batch=BATCHES),
+        decisions="<results>/curate/decisions.parquet",
+        dataset="<results>/dataset/manifest.parquet",
+        metrics=expand(
+            "<results>/models/{experiment}/metrics.json", experiment=EXPERIMENTS
+        ),
+        predictions=expand(
+            "<results>/evaluation/{experiment}/{benchmark}.parquet",
+            experiment=EXPERIMENTS,
+            benchmark=BENCHMARKS,
+        ),
+        scores="<results>/evaluation/scores.parquet" if BENCHMARKS else [],
+        truth=(
+            ["<results>/mirror/scores.parquet", "<results>/mirror/misses.parquet"]
+            if "mirror" in config
+            else []
+        ),
+    output:
+        page="<results>/report/index.html",
+        provenance="<results>/provenance/make_report.json",
+    log:
+        "<logs>/make_report.log",
+    benchmark:
+        "<benchmarks>/make_report.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=settings("project", "seed", "dataset", "evaluate"),
+        code=code("make_report", "report"),
+        results=subpath(output.page, ancestor=2),
+    shell:
+        "python scripts/make_report.py --results {params.results} --output {output.page}"
+        " --provenance {output.provenance} 2>&1 | tee {log}"

@@ -1,0 +1,39 @@
+"""Export the entities below the configured roots from a SPARQL endpoint.
+
+In:  the graph (config: knowledge). Out: knowledge/entities.parquet, one row an entity with names, ancestors and attributes.
+Answers are kept in a folder beside the output; a rerun asks only what is new.
+"""
+
+import argparse
+from pathlib import Path
+
+from kg2clip import provenance, settings, tables
+from kg2clip.errors import run_program
+from kg2clip.files import only_writer
+from kg2clip.knowledge.export import export_entities
+from kg2clip.knowledge.sparql import Endpoint
+
+SECTIONS = ("knowledge",)
+
+
+def main() -> None:
+    """Parse arguments, export, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", required=True, type=Path, help="entities.parquet")
+    parser.add_argument("--provenance", required=True, type=Path)
+    settings.add_config_option(parser)
+    arguments = parser.parse_args()
+    config = settings.load(arguments.config)
+    wanted = config["knowledge"]
+    answers = arguments.output.parent / "answers"
+    with only_writer(answers):
+        endpoint = Endpoint(wanted["endpoint"], config["contact"], answers, wanted["snapshot"])
+        rows, counts = export_entities(endpoint, wanted)
+    tables.write(rows, tables.ENTITIES, arguments.output)
+    packages = ("SPARQLWrapper", "ijson", "requests")
+    facts = {"endpoint": endpoint.url, "queriesAsked": endpoint.asked}
+    provenance.write(arguments.provenance, "export_entities", config, SECTIONS, counts, packages, **facts)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,55 @@
+"""Scores of all experiments on all benchmarks, from their stored predictions.
+
+In: evaluation/{experiment}/{benchmark}.parquet, any number of them; the path says which is which.
+Out: evaluation/scores.parquet: top-1, top-5 and mean per-class recall for every split, form of the names and set of
+prompts; the set that was best on the dev split is marked; on the test split each value has a 95 % interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from kg2clip import provenance, settings, tables
+from kg2clip.errors import UserError, run_program
+from kg2clip.evaluate.scores import scores
+
+SECTIONS = ("seed", "evaluate.prompts", "evaluate.bootstrap")
+PACKAGES = ("numpy", "pandas", "pyarrow")
+
+
+def main() -> None:
+    """Read the arguments, compute the scores, and write the table."""
+    arguments = parse_arguments()
+    config = settings.load(arguments.config)
+    rows, without_dev, predictions = [], [], 0
+    for path in sorted(arguments.predictions):
+        frame = tables.read_frame(path, ["split", "label", "nameForm", "prompts", "top"])
+        if frame.empty:
+            raise UserError(f"{path} holds no prediction. Remove it and make it again with: snakemake {path}")
+        predictions += len(frame)
+        experiment, benchmark = path.parent.name, path.stem
+        if "dev" not in set(frame["split"]):
+            without_dev.append(f"{experiment}/{benchmark}")
+        order, resamplings = list(config["evaluate"]["prompts"]), config["evaluate"]["bootstrap"]
+        rows += scores(frame, experiment, benchmark, order, resamplings, config["seed"])
+    tables.write(rows, tables.SCORES, arguments.output)
+    counts = {"tables": len(arguments.predictions), "predictions": predictions, "scores": len(rows)}
+    facts = {"withoutDevSplit": without_dev}
+    provenance.write(arguments.provenance, "gather_scores", config, SECTIONS, counts, PACKAGES, **facts)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--predictions", type=Path, nargs="+", required=True, metavar="FILE", help="tables of predictions"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="evaluation/scores.parquet")
+    parser.add_argument("--provenance", type=Path, required=True, metavar="FILE", help="provenance of this step (JSON)")
+    settings.add_config_option(parser)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,1 @@
+"""From raw downloads to decoded pictures, and the decision which of them are kept."""

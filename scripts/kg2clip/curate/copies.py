@@ -1,0 +1,225 @@
+"""Copies of one picture: linked by equal bytes, equal pixels or close looks, and grouped around a survivor.
+
+Links are kept as a minimum spanning forest: never more than there are pictures, and the same in whatever order they
+are found. Evidence has a rank, the surest first: 0 equal bytes, 1 equal pixels, then PDQ distance d: 2 + 2d, or of the
+mirror image: 3 + 2d.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_array  # type: ignore[import-untyped]
+from scipy.sparse.csgraph import (  # type: ignore[import-untyped]
+    breadth_first_order,
+    connected_components,
+    minimum_spanning_tree,
+)
+
+from kg2clip.curate import neighbours
+from kg2clip.curate.neighbours import Hashes, Indices
+
+SAME_BYTES, SAME_PIXELS, LOOKS, MIRRORED = 0, 1, 2, 3
+NO_LINK = -1
+BUFFERED = 1 << 20  # links gathered before the forest is thinned
+
+
+def evidence(rank: int) -> tuple[str | None, int | None]:
+    """A rank in words: how two pictures are copies, and the PDQ bits in which they differ."""
+    if rank == NO_LINK:
+        return None, None
+    if rank < LOOKS:
+        return ("sha256", "pixels")[rank], None
+    return ("pdq", "pdq-mirrored")[rank % 2], (rank - LOOKS) // 2
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """Fingerprints of n pictures.
+
+    Attributes:
+        sha256, pixels: n strings each.
+        pdq, mirrored: n x 4 words each: PDQ hashes of the pictures and of their mirror images.
+        telling: n booleans: the PDQ quality suffices to compare looks.
+    """
+
+    sha256: NDArray[Any]
+    pixels: NDArray[Any]
+    pdq: Hashes
+    mirrored: Hashes
+    telling: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, features: pd.DataFrame, min_quality: int) -> Fingerprints:
+        """The fingerprints in rows of a features table; all rows must be decoded ones."""
+        return cls(
+            sha256=features["sha256"].to_numpy(object),
+            pixels=features["pixelHash"].to_numpy(object),
+            pdq=neighbours.pack(features["pdq"].tolist()),
+            mirrored=neighbours.pack(features["pdqMirrored"].tolist()),
+            telling=features["pdqQuality"].to_numpy(np.int64) >= min_quality,
+        )
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.sha256)
+
+    def take(self, rows: Indices) -> Fingerprints:
+        """The fingerprints of some of the pictures."""
+        return Fingerprints(
+            self.sha256[rows], self.pixels[rows], self.pdq[rows], self.mirrored[rows], self.telling[rows]
+        )
+
+
+class Links(NamedTuple):
+    """Links between pictures: two positions and the rank of the evidence."""
+
+    first: Indices
+    second: Indices
+    rank: Indices
+
+
+@dataclass(frozen=True)
+class Groups:
+    """For each of n pictures the one that stands for its group, and the rank of the link that brought it in.
+
+    Attributes:
+        survivor: n positions; a survivor's own is its own.
+        rank: n ranks; NO_LINK for survivors.
+    """
+
+    survivor: Indices
+    rank: Indices
+
+
+def group(prints: Fingerprints, order: Indices, distance: int) -> Groups:
+    """Group copies around survivors.
+
+    Chains of near-duplicates link pictures that have little in common: members that differ from their survivor in more
+    than twice the distance are split off and grouped anew.
+
+    Args:
+        prints: fingerprints of n pictures.
+        order: n ranks; of a group the picture of the lowest one survives.
+        distance: PDQ bits in which two copies may differ.
+    """
+    groups = Groups(np.arange(len(prints)), np.full(len(prints), NO_LINK))
+    rows = np.arange(len(prints))
+    while len(rows):
+        part = prints.take(rows)
+        links = forest(part, distance)
+        survivor = _survivors(links, order[rows])
+        apart = np.minimum(
+            neighbours.distances(part.pdq[survivor], part.pdq), neighbours.distances(part.mirrored[survivor], part.pdq)
+        )
+        near = apart <= 2 * distance
+        groups.survivor[rows] = rows[survivor]
+        groups.rank[rows] = _brought_in_by(links, survivor)
+        rows = rows[~near]
+    return groups
+
+
+def forest(prints: Fingerprints, distance: int) -> Links:
+    """The closest links that hold all copies together: a minimum spanning forest of all links among n pictures."""
+    size = len(prints)
+    kept = [Links(*(np.empty(0, np.int64),) * 3)]
+    for found in _links(prints, distance):
+        kept.append(found)
+        if sum(len(links.first) for links in kept) > BUFFERED + size:
+            kept = [_thinned(kept, size)]
+    return _thinned(kept, size)
+
+
+def best_matches(prints: Fingerprints, others: Fingerprints, distance: int) -> tuple[Indices, Indices]:
+    """For each of n pictures the surest match among others (of equal ones the first).
+
+    Returns:
+        n positions in `others` and n ranks; both NO_LINK where nothing matches.
+    """
+    none = np.iinfo(np.int64).max
+    best = np.full(len(prints), none)
+    for rank, mine, theirs in ((SAME_BYTES, prints.sha256, others.sha256), (SAME_PIXELS, prints.pixels, others.pixels)):
+        first = {value: position for position, value in reversed(list(enumerate(theirs))) if value is not None}
+        keys = [rank * len(others) + first[value] if value in first else none for value in mine]
+        best = np.minimum(best, np.array(keys, np.int64))
+    rows, columns = np.flatnonzero(prints.telling), np.flatnonzero(others.telling)
+    for kind, hashes in ((LOOKS, others.pdq), (MIRRORED, others.mirrored)):
+        for found in neighbours.within(prints.pdq[rows], hashes[columns], distance):
+            np.minimum.at(best, rows[found.first], (kind + 2 * found.distance) * len(others) + columns[found.second])
+    matched = best != none
+    count = max(1, len(others))
+    return np.where(matched, best % count, NO_LINK), np.where(matched, best // count, NO_LINK)
+
+
+def _links(prints: Fingerprints, distance: int) -> Iterator[Links]:
+    yield _stars(prints.sha256, SAME_BYTES)
+    yield _stars(prints.pixels, SAME_PIXELS)
+    # Placeholders come in thousands of equal hashes: one of each is compared, the others hang on it.
+    rows = np.flatnonzero(prints.telling)
+    both = np.ascontiguousarray(np.hstack([prints.pdq[rows], prints.mirrored[rows]])).view("V64").ravel()
+    equal = _stars(both, LOOKS)
+    yield Links(rows[equal.first], rows[equal.second], equal.rank)
+    unique = np.delete(rows, equal.second)
+    hashes = prints.pdq[unique]
+    for kind, others in ((LOOKS, hashes), (MIRRORED, prints.mirrored[unique])):
+        for found in neighbours.within(hashes, others, distance):
+            ahead = found.first < found.second  # each pair is found from both ends
+            first, second = unique[found.first[ahead]], unique[found.second[ahead]]
+            yield Links(first, second, kind + 2 * found.distance[ahead])
+
+
+def _stars(values: NDArray[Any], rank: int) -> Links:
+    """Link equal values to the first of them."""
+    _, first, codes = np.unique(values.astype("U64") if values.dtype == object else values, True, True)
+    earliest = first[codes]
+    copies = np.flatnonzero(earliest != np.arange(len(values)))
+    return Links(earliest[copies], copies, np.full(len(copies), rank))
+
+
+def _thinned(found: list[Links], size: int) -> Links:
+    """The minimum spanning forest. Weights are made unique by the pair, so that no tie is left to chance."""
+    first, second, rank = (np.concatenate(column) for column in zip(*found, strict=True))
+    closest = np.lexsort((rank, second, first))
+    first, second, rank = first[closest], second[closest], rank[closest]
+    new = np.ones(len(first), bool)
+    new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+    first, second, rank = first[new], second[new], rank[new]
+    place = np.lexsort((second, first, rank))
+    weight = np.empty(len(place))
+    weight[place] = np.arange(1, len(place) + 1)
+    tree = minimum_spanning_tree(coo_array((weight, (first, second)), shape=(size, size)).tocsr())
+    chosen = np.sort(place[tree.data.astype(np.int64) - 1])
+    return Links(first[chosen], second[chosen], rank[chosen])
+
+
+def _survivors(links: Links, order: Indices) -> Indices:
+    """For each picture the one of the lowest order in its component."""
+    size = len(order)
+    _, label = connected_components(
+        coo_array((np.ones(len(links.first)), links[:2]), shape=(size, size)), directed=False
+    )
+    sequence = np.lexsort((order, label))
+    starts = np.flatnonzero(np.diff(label[sequence], prepend=-1))
+    best: Indices = sequence[starts][label]
+    return best
+
+
+def _brought_in_by(links: Links, survivor: Indices) -> Indices:
+    """For each picture the rank of its link towards the survivor; NO_LINK for survivors."""
+    size = len(survivor)
+    roots = np.flatnonzero(survivor == np.arange(size))
+    # One search for all groups: a root above all survivors.
+    first = np.concatenate([links.first, np.full(len(roots), size)])
+    second = np.concatenate([links.second, roots])
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(size + 1, size + 1)).tocsr()
+    _, predecessors = breadth_first_order(graph, size, directed=False)
+    rank = np.full(size, NO_LINK)
+    for near, far in ((links.first, links.second), (links.second, links.first)):
+        leads = predecessors[far] == near
+        rank[far[leads]] = links.rank[leads]
+    return rank

@@ -1,0 +1,1 @@
+"""From kept pictures to shards with texts, and the papers that go with them."""

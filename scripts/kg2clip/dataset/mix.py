@@ -1,0 +1,213 @@
+"""The texts of a picture as a distribution: training draws from it by weight, and the weights sum to 1 (design 6.7).
+
+One share goes to the texts that came with the picture, the rest to texts from the graph by the weights of their kinds.
+A kind without a text leaves its weight to the others in proportion; equal texts become one, their weights added.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from kg2clip.dataset.texts import clean, useless
+from kg2clip.errors import UserError
+from kg2clip.settings import Settings
+
+WEB = "alt-text"  # the kind of texts that came with the picture; the origin says in which field
+WEB_FIELDS = ("altText", "description", "title")  # a field is used where the ones before it gave nothing
+MANY_PICTURES, MANY_ENTITIES = 20, 3  # a text of more pictures and more entities than this belongs to a site
+TAXONOMIC_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+_HOLDS_IDENTIFIER = re.compile(r"\bQ\d+\b")  # a missing label shows as its number; no caption holds one
+
+
+class Text(NamedTuple):
+    """A text before it is weighed."""
+
+    text: str
+    kind: str
+    origin: str
+    language: str | None = None
+
+
+@dataclass
+class Mixer:
+    """Weighs the texts of pictures by the config.
+
+    Attributes:
+        share: probability of a text that came with the picture.
+        weights: of the kinds of graph texts.
+        site_texts: cleaned texts that stand for many pictures of many entities and are not used.
+        dropped: how many texts of the web were not used, by reason.
+    """
+
+    share: float
+    weights: Mapping[str, float]
+    site_texts: frozenset[str] = frozenset()
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, settings: Settings, site_texts: frozenset[str] = frozenset()) -> Mixer:
+        """The mixer that a config states."""
+        dataset = settings["dataset"]
+        return cls(dataset["alt_text_share"], dataset["text_weights"], site_texts)
+
+    def mix(
+        self,
+        copies: Sequence[Mapping[str, Any]],
+        entities: Sequence[Mapping[str, Any]],
+        queries: Sequence[Mapping[str, Any]],
+    ) -> list[dict[str, Any]]:
+        """The texts of a picture, the heaviest first.
+
+        Args:
+            copies: candidates that show this picture.
+            entities: those it was found for.
+            queries: those that found it.
+
+        Returns:
+            Rows of tables.TEXT whose weights sum to 1.
+
+        Raises:
+            UserError: no text is left.
+        """
+        web = self._web_texts(copies)
+        graph: dict[str, list[Text]] = {}
+        for text in (*query_texts(queries), *(text for entity in entities for text in entity_texts(entity))):
+            if self.weights.get(text.kind, 0) > 0:
+                graph.setdefault(text.kind, []).append(text)
+        total = math.fsum(self.weights[kind] for kind in graph)
+        share = 0.0 if not web else self.share if graph else 1.0
+        weighed = [(text, share / len(web)) for text in web]
+        for kind, texts in graph.items():
+            weighed += [(text, (1 - share) * self.weights[kind] / total / len(texts)) for text in texts]
+        merged = _merge(weighed)
+        if not merged:
+            raise UserError(
+                f"the picture {copies[0]['candidateID']} has no text: give a kind of text that exists a weight above 0"
+                " in dataset.text_weights, or raise dataset.alt_text_share"
+            )
+        return merged
+
+    def _web_texts(self, copies: Sequence[Mapping[str, Any]]) -> list[Text]:
+        for name in WEB_FIELDS:
+            usable = []
+            for copy in copies:
+                text = clean(copy[name])
+                if not text and not copy[name]:
+                    continue
+                if reason := useless(text) or ("repeated" if text in self.site_texts else None):
+                    self.dropped[reason] += 1
+                else:
+                    usable.append(Text(text, WEB, name))
+            if usable:
+                return usable
+        return []
+
+
+def _merge(weighed: Iterable[tuple[Text, float]]) -> list[dict[str, Any]]:
+    """One row for equal texts: their weights are added, the heaviest says the kind."""
+    parts: dict[str, list[tuple[Text, float]]] = {}
+    for text, weight in weighed:
+        if weight > 0:
+            parts.setdefault(text.text, []).append((text, weight))
+    rows = []
+    for same in parts.values():
+        kinds: dict[str, float] = {}
+        for text, weight in same:
+            kinds[text.kind] = kinds.get(text.kind, 0) + weight
+        kind = max(kinds, key=lambda name: kinds[name])  # of equal ones the first
+        speaker = next(text for text, _ in same if text.kind == kind)
+        rows.append({**speaker._asdict(), "weight": math.fsum(weight for _, weight in same)})
+    total = math.fsum(row["weight"] for row in rows)
+    for row in rows:
+        row["weight"] /= total
+    return sorted(rows, key=lambda row: (-round(row["weight"], 12), row["text"]))
+
+
+def site_texts(pictures: Iterable[tuple[Sequence[Mapping[str, Any]], Sequence[str]]]) -> frozenset[str]:
+    """Texts of the web that stand for more than 20 pictures of more than 3 entities: names of sites and the like.
+
+    Args:
+        pictures: for each picture its candidates and its entityIDs.
+    """
+    count: Counter[str] = Counter()
+    named: dict[str, set[str]] = {}
+    for copies, entity_ids in pictures:
+        for text in {clean(copy[name]) for copy in copies for name in WEB_FIELDS if copy[name]}:
+            count[text] += 1
+            if len(seen := named.setdefault(text, set())) <= MANY_ENTITIES:
+                seen.update(entity_ids)
+    return frozenset(text for text, n in count.items() if n > MANY_PICTURES and len(named[text]) > MANY_ENTITIES)
+
+
+def query_texts(queries: Iterable[Mapping[str, Any]]) -> Iterator[Text]:
+    """The texts of queries."""
+    for query in queries:
+        yield from _usable(Text(_plain(query["text"]), "query", "query"))
+
+
+def entity_texts(entity: Mapping[str, Any]) -> Iterator[Text]:
+    """All texts that the graph has for an entity, each once in its kind."""
+    seen = set()
+    for text in _entity_texts(entity):
+        for usable in _usable(text):
+            if (usable.kind, usable.text) not in seen:
+                seen.add((usable.kind, usable.text))
+                yield usable
+
+
+def _entity_texts(entity: Mapping[str, Any]) -> Iterator[Text]:
+    scientific, vernacular = _plain(entity["scientificName"]), _plain(entity["vernacularName"])
+    yield Text(scientific, "scientific", "graph", "la")
+    for name in _names(entity, ("vernacular", "label"), scientific):
+        yield Text(name["text"], "vernacular", "graph", name["language"])
+    yield Text(vernacular, "vernacular", "graph")
+    for name in _names(entity, ("synonym", "alias"), scientific):
+        yield Text(name["text"], "synonym", "graph", name["language"])
+    if scientific and vernacular and scientific != vernacular:
+        yield Text(f"{scientific}, {vernacular}", "scientific-vernacular", "graph")
+    yield Text(taxonomic(entity), "taxonomic", "graph", "la")
+    yield Text(_plain(entity["naturalType"]), "type", "graph")
+    yield Text(clean(entity["description"]), "description", "graph")
+    if named := scientific or vernacular:
+        for attribute in _list(entity["attributes"]):
+            if value := _plain(attribute["value"]):
+                yield Text(f"{value} {named}", "attribute", attribute["source"] or "graph")
+
+
+def taxonomic(entity: Mapping[str, Any]) -> str:
+    """The ranks from kingdom to species in one line, as BioCLIP writes them; ranks that are missing are left out.
+
+    A rank that the name itself begins with is not repeated: `... Corvidae Pica hudsonia`. Empty without any ancestor.
+    """
+    name = _plain(entity["scientificName"])
+    by_rank: dict[str, str] = {}
+    for ancestor in _list(entity["ancestors"]):  # nearest first; with several parents the nearest speaks
+        by_rank.setdefault(ancestor["taxonRank"], _plain(ancestor["scientificName"]))
+    above = [by_rank[rank] for rank in TAXONOMIC_RANKS if by_rank.get(rank)]
+    above = [ancestor for ancestor in above if not f"{name} ".startswith(f"{ancestor} ")]
+    return " ".join([*above, name]) if above and name else ""
+
+
+def _names(entity: Mapping[str, Any], kinds: tuple[str, ...], scientific: str) -> Iterator[dict[str, Any]]:
+    for name in _list(entity["names"]):
+        text = _plain(name["text"])
+        if name["kind"] in kinds and text.casefold() != scientific.casefold():
+            yield {"text": text, "language": name["language"]}
+
+
+def _usable(text: Text) -> Iterator[Text]:
+    if text.text and not _HOLDS_IDENTIFIER.search(text.text):
+        yield text
+
+
+def _plain(text: Any) -> str:
+    return " ".join(str(text).split()) if text else ""
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if value is not None else ()

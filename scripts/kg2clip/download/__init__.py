@@ -1,0 +1,1 @@
+"""Fetch pictures politely into raw tars: per-host limits, resumption by shard, a reason for every row."""

@@ -1,0 +1,202 @@
+"""img2dataset as the engine that takes a shard's rows through: the seam where our fetcher hands over the bytes.
+
+img2dataset's Downloader asks its module's function `download_image_with_retry` for each row and accepts the results in
+any order, by the key in each result. In its place stands a function that ignores which row is asked for and returns
+whatever our scheduler has finished next, so no row waits for another one's host. Its writer is ours too. What stays:
+its loop over rows, results and errors, its checksums, its raw bytes (`disable_all_reencoding`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks a registry for updates when imported
+os.environ.setdefault("WANDB_MODE", "disabled")
+from img2dataset import downloader as seam
+from img2dataset.downloader import Downloader
+from img2dataset.resizer import Resizer
+
+from kg2clip.download import reasons
+from kg2clip.download.fetch import Desk, Fetcher, Job
+from kg2clip.errors import UserError
+
+VERSION = "1.47.0"
+FUNCTION = "download_image_with_retry"
+PARAMETERS = ["row", "timeout", "retries", "user_agent_token", "disallowed_header_directives"]
+
+Save = Callable[[Job, bytes | None, str | None], None]  # the job, its body and the body's sha256
+
+
+class StoppedError(Exception):
+    """The fetcher was stopped before the shard was through."""
+
+
+def check_seam() -> None:
+    """Make sure that img2dataset is the one that this module was written for.
+
+    Raises:
+        UserError: another version, or its function is gone or is called otherwise.
+    """
+    try:
+        found = version("img2dataset")
+    except PackageNotFoundError:
+        found = "none"
+    function = getattr(seam, FUNCTION, None)
+    parameters = list(inspect.signature(function).parameters) if function else []
+    if found != VERSION or parameters != PARAMETERS:
+        raise UserError(
+            f"img2dataset {VERSION} is needed, version {found} with {FUNCTION}({', '.join(parameters)}) is installed. "
+            f"Install it with: pip install img2dataset=={VERSION}"
+        )
+
+
+class Engine:
+    """Runs shards, several at a time if wanted, while it is entered; the seam is restored afterwards."""
+
+    def __init__(self, fetcher: Fetcher, scratch: Path) -> None:
+        """`scratch` is a folder for img2dataset's small files; it must exist."""
+        self._fetcher = fetcher
+        self._scratch = scratch
+        self._desks: dict[str, Desk] = {}
+        self._original: Any = None
+
+    def __enter__(self) -> Engine:
+        """Put our function in the place of img2dataset's.
+
+        Raises:
+            UserError: the seam has moved.
+        """
+        check_seam()
+        self._original = getattr(seam, FUNCTION)
+        setattr(seam, FUNCTION, self._next_finished)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put img2dataset's own function back."""
+        setattr(seam, FUNCTION, self._original)
+
+    def run(self, number: int, urls: Sequence[str], save: Save) -> None:
+        """Fetch one shard's pictures; `save` is called for each in this thread, in the order of arrival.
+
+        Raises:
+            StoppedError: the fetcher was stopped.
+            Exception: what `save` raised; the fetcher has been stopped then.
+        """
+        name = f"{number:05d}"
+        desk = self._desks[name] = Desk()
+        jobs = [Job(row, url, desk) for row, url in enumerate(urls)]
+        rows = self._scratch / f"{name}.arrow"
+        # img2dataset passes the column `url` to the fetch function: it tells shards apart there, and nothing else.
+        table = pa.table({"url": [name] * len(jobs), "row": range(len(jobs))})
+        with pa.OSFile(str(rows), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
+            out.write_table(table)
+        passing = _Passing(jobs, save, self._fetcher)
+        self._fetcher.submit(jobs)
+        self._downloader(partial(_Writer, passing), len(jobs)).download_shard((number, str(rows)))
+        del self._desks[name]
+        passing.check()
+
+    def _downloader(self, writer: Any, rows: int) -> Any:
+        return Downloader(
+            sample_writer_class=writer,
+            resizer=Resizer(256, resize_mode="no", resize_only_if_bigger=False, disable_all_reencoding=True),
+            thread_count=1,  # waits at the desk; the fetching has a scheduler of its own
+            save_caption=False,
+            extract_exif=False,
+            output_folder=str(self._scratch),
+            column_list=["url", "row"],
+            timeout=0,
+            number_sample_per_shard=rows,
+            oom_shard_count=5,
+            compute_hash="sha256",
+            verify_hash_type=None,
+            encode_format="jpg",
+            retries=0,
+            user_agent_token=None,
+            disallowed_header_directives=None,
+        )
+
+    def _next_finished(
+        self,
+        row: tuple[int, str],
+        timeout: float,
+        retries: int,
+        user_agent_token: str | None,
+        disallowed_header_directives: Any,
+    ) -> tuple[int, io.BytesIO | None, str | None]:
+        """Stand in for img2dataset's function. It must never raise: that would block the shard for ever."""
+        job = self._desks[row[1]].get()
+        outcome = job.outcome
+        if outcome is None or outcome.body is None:
+            return job.key, None, outcome.reason if outcome else reasons.STOPPED
+        return job.key, io.BytesIO(outcome.body), None
+
+
+class _Passing:
+    """One shard's results on their way from img2dataset to `save`."""
+
+    def __init__(self, jobs: Sequence[Job], save: Save, fetcher: Fetcher) -> None:
+        self._jobs = jobs
+        self._save = save
+        self._fetcher = fetcher
+        self._saved = 0
+        self._error: Exception | None = None
+        self._stopped = False
+
+    def take(self, row: int, body: bytes | None, sha256: str | None) -> None:
+        job = self._jobs[row]
+        self._stopped |= job.outcome is None or job.outcome.reason == reasons.STOPPED
+        # img2dataset prints what a writer raises and goes on, which would lose the row: keep it and stop instead.
+        try:
+            if self._error is None and not self._stopped:
+                self._save(job, body, sha256)
+                self._saved += 1
+        except Exception as error:
+            self._error = error
+            self._fetcher.stop()
+        finally:
+            if body is not None:
+                self._fetcher.taken(len(body))
+            job.outcome = None  # its body is on disk now
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._stopped:
+            raise StoppedError
+        if self._saved != len(self._jobs):
+            raise RuntimeError(f"img2dataset returned {self._saved} of {len(self._jobs)} rows")
+
+
+class _Writer:
+    """img2dataset's writer interface; see its writer.py."""
+
+    def __init__(
+        self,
+        passing: _Passing,
+        shard_id: int,
+        output_folder: str,
+        save_caption: bool,
+        oom_shard_count: int,
+        schema: pa.Schema,
+        encode_format: str,
+    ) -> None:
+        self._passing = passing
+
+    def write(self, img_str: bytes | None, key: str, caption: str | None, meta: dict[str, Any]) -> None:
+        self._passing.take(meta["row"], img_str, meta["sha256"])
+
+    def close(self) -> None:
+        """The shard is sealed by whoever ordered it."""

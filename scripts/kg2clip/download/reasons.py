@@ -1,0 +1,62 @@
+"""Why a picture is not there: the words of the manifest's column `reason`, and which of them may pass.
+
+Permanent: what the host answered or what we refuse. Transient: the network, an overloaded or broken host. A batch with
+transient failures is incomplete, and the same command tries these rows again.
+"""
+
+from __future__ import annotations
+
+import re
+
+from kg2clip.web import TRANSIENT_STATUS
+
+SUCCESS, FAILED, REFUSED = "success", "failed", "refused"
+
+# refused: we do not ask, or do not take what is offered
+BAD_URL = "bad-url"
+PRIVATE_ADDRESS = "private-address"
+NO_CONTACT = "no-contact"  # a redirect to a public host while no contact is set; passes when one is
+ROBOTS = "robots"
+OPT_OUT = "opt-out"
+TOO_LARGE = "too-large"
+# failed for good
+UNKNOWN_HOST = "dns"
+CERTIFICATE = "certificate"
+NOT_AN_IMAGE = "not-an-image"
+EMPTY = "empty"
+REDIRECT_LOOP = "redirect-loop"
+TOO_MANY_REDIRECTS = "too-many-redirects"
+# failed for now
+TIMEOUT = "timeout"
+CONNECT = "connect"
+CUT = "cut"  # the body ended before its declared length
+PROTOCOL = "protocol"  # no valid HTTP
+NO_DNS = "dns-unreachable"
+ROBOTS_UNREACHABLE = "robots-unreachable"  # robots.txt answers 429 or 5xx: RFC 9309 says to stay away then
+HOST_DOWN = "host-down"  # given up after many failures in a row, or because it asks to wait for very long
+STOPPED = "stopped"
+
+TRANSIENT = frozenset({NO_CONTACT, TIMEOUT, CONNECT, CUT, PROTOCOL, NO_DNS, ROBOTS_UNREACHABLE, HOST_DOWN, STOPPED})
+REFUSALS = frozenset({BAD_URL, PRIVATE_ADDRESS, NO_CONTACT, ROBOTS, OPT_OUT, TOO_LARGE})
+
+
+def http(status: int) -> str:
+    """The reason for an HTTP status: http-404."""
+    return f"http-{status}"
+
+
+def is_transient(reason: str | None) -> bool:
+    """Whether the same request may succeed another time: never for 4xx but 408, 425 and 429, always for 5xx."""
+    if reason is None:
+        return False
+    if match := re.fullmatch(r"http-(\d+)", reason):
+        status = int(match[1])
+        return status >= 500 or status in TRANSIENT_STATUS
+    return reason in TRANSIENT
+
+
+def status_of(reason: str | None) -> str:
+    """The word for the column `status` that goes with a reason."""
+    if reason is None:
+        return SUCCESS
+    return REFUSED if reason in REFUSALS else FAILED

@@ -1,0 +1,123 @@
+"""Benchmarks: folders in CLIP_benchmark's WebDataset form, with our sidecar of names (reference/training.md 4.4)."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kg2clip.errors import UserError
+from kg2clip.files import read_json
+
+SPLITS = ("dev", "test")  # prompts are chosen on the first and reported on the second
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+NAME_KEYS = {"scientific": "scientificName", "common": "vernacularName"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a benchmark, by its place in a tar."""
+
+    key: str
+    label: int
+    tar: Path
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """An evaluation set: names of its classes in label order, by form, and where its pictures stand."""
+
+    folder: Path
+    classes: int
+    names: dict[str, list[str | None]]  # by form; None: the class has no name in that form
+    splits: tuple[str, ...]
+
+    def pictures(self, split: str) -> list[Picture]:
+        """The pictures of a split, in the order of its tars.
+
+        Raises:
+            UserError: a tar is missing or torn, a picture has no label, or one that names no class.
+        """
+        folder = self.folder / split
+        pictures = [picture for tar in _tars(folder) for picture in _index(tar)]
+        if not pictures:
+            raise UserError(f"{folder} holds no picture")
+        if wrong := next((picture for picture in pictures if not 0 <= picture.label < self.classes), None):
+            names = f"classnames.txt has {self.classes} lines"
+            raise UserError(f"{wrong.tar}: {wrong.key} has label {wrong.label}, but {names}")
+        if len({picture.key for picture in pictures}) < len(pictures):
+            raise UserError(f"{folder} holds two pictures of the same key; keys must be unique in a split")
+        return pictures
+
+
+def load(folder: Path) -> Benchmark:
+    """Read a benchmark's names and find its splits.
+
+    Raises:
+        UserError: a file is missing or contradicts another.
+    """
+    try:
+        listed = _lines((folder / "classnames.txt").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder} is no benchmark: it has no classnames.txt") from None
+    splits = tuple(split for split in SPLITS if (folder / split / "nshards.txt").is_file())
+    if "test" not in splits:
+        raise UserError(f"{folder} has no test split: {folder / 'test' / 'nshards.txt'} is missing")
+    return Benchmark(folder, len(listed), _names(folder, listed), splits)
+
+
+def _names(folder: Path, listed: list[str]) -> dict[str, list[str | None]]:
+    sidecar = folder / "classes.json"
+    if not sidecar.is_file():
+        return {"common": [name or None for name in listed]}
+    try:
+        classes = read_json(sidecar)
+        names = {form: [(each.get(key) or "").strip() or None for each in classes] for form, key in NAME_KEYS.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"{sidecar} is no list of classes with scientificName and vernacularName ({error})") from None
+    if len(classes) != len(listed):
+        raise UserError(f"{sidecar} has {len(classes)} classes, but classnames.txt has {len(listed)} lines")
+    return {form: values for form, values in names.items() if any(values)}
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines: it would also cut at rare separators inside a name and shift every label after it.
+    lines = [line.strip() for line in text.split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _tars(folder: Path) -> list[Path]:
+    text = (folder / "nshards.txt").read_text(encoding="ascii", errors="replace").strip()
+    if not text.isdecimal():
+        raise UserError(f"{folder / 'nshards.txt'} must hold one whole number, not {text[:20]!r}")
+    tars = [folder / f"{number}.tar" for number in range(int(text))]
+    if missing := next((tar for tar in tars if not tar.is_file()), None):
+        raise UserError(f"{missing} is missing; nshards.txt announces {len(tars)} tars")
+    return tars
+
+
+def _index(tar: Path) -> Iterator[Picture]:
+    labels: dict[str, int] = {}
+    places: dict[str, tuple[int, int]] = {}
+    try:
+        with tarfile.open(tar) as members:
+            for member in members:
+                stem, _, ending = member.name.rpartition(".")
+                if ending == "cls" and (content := members.extractfile(member)):
+                    labels[stem] = int(content.read(32))
+                elif f".{ending.lower()}" in PICTURES:
+                    places[stem] = member.offset_data, member.size
+    except tarfile.TarError as error:
+        raise UserError(f"{tar} is no whole tar ({error})") from None
+    except ValueError:
+        raise UserError(f"{tar}: {member.name} holds no whole number") from None
+    size = tar.stat().st_size
+    for stem, (offset, length) in places.items():
+        if stem not in labels or offset + length > size:
+            raise UserError(f"{tar}: {stem} {'has no label (.cls)' if stem not in labels else 'is cut off'}")
+        yield Picture(Path(stem).name, labels[stem], tar, offset, length)

@@ -1,0 +1,121 @@
+"""The mirror's Wikimedia Commons: the part of the MediaWiki API that full-text search over file pages uses.
+
+Answers have the shape of the recorded ones (../shared/samples/commons): `pages` by page id, `continue` with `gsroffset`,
+`batchcomplete` as an empty string, `extmetadata` with HTML.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from kg2clip.mirror.plan import COMMONS_HOST, FilePage
+
+MAX_LIMIT = 50
+
+
+class FilePages:
+    """File pages and a word index over title, description and categories, all words of a query being needed."""
+
+    def __init__(self, pages: Sequence[FilePage], pictures: Path) -> None:
+        self._pages = {page.page_id: page for page in pages}
+        self._pictures = pictures
+        self._words: dict[str, set[int]] = defaultdict(set)
+        self._texts: dict[int, str] = {}
+        for page in pages:
+            words = _words(f"{page.title} {page.description} {page.categories}")
+            self._texts[page.page_id] = f" {' '.join(words)} "
+            for word in words:
+                self._words[word].add(page.page_id)
+
+    def search(self, text: str) -> list[FilePage]:
+        """Pages that hold every word and every quoted phrase; operators such as `filetype:` are not words."""
+        phrases = [_words(phrase) for phrase in re.findall(r'"([^"]*)"', text)]
+        plain = _words(" ".join(word for word in text.split() if ":" not in word))
+        if not plain:
+            return []
+        found = set.intersection(*(self._words.get(word, set()) for word in plain))
+        found = {page for page in found if all(f" {' '.join(phrase)} " in self._texts[page] for phrase in phrases)}
+        # The order looks arbitrary, as a relevance order does, and is the same in every run.
+        return [self._pages[page] for page in sorted(found, key=lambda page: hashlib.sha256(f"{page}".encode()).digest())]
+
+    def answer(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """The answer to an API request."""
+        if parameters.get("action") != "query" or parameters.get("generator") != "search":
+            return {"error": {"code": "badvalue", "info": "Unrecognized value for parameter."}}
+        if not parameters.get("gsrsearch", "").strip():
+            return {"error": {"code": "missingparam", "info": 'The "gsrsearch" parameter must be set.'}}
+        limit = max(1, min(MAX_LIMIT, int(parameters.get("gsrlimit", "10"))))
+        offset = int(parameters.get("gsroffset", "0"))
+        found = self.search(parameters["gsrsearch"])
+        answer: dict[str, Any] = {"batchcomplete": ""}
+        if len(found) > offset + limit:
+            answer["continue"] = {"gsroffset": offset + limit, "continue": "gsroffset||"}
+        if shown := found[offset : offset + limit]:
+            pages = {str(page.page_id): self._page(page, offset + place) for place, page in enumerate(shown, 1)}
+            answer["query"] = {"pages": pages}
+        return answer
+
+    def _page(self, page: FilePage, index: int) -> dict[str, Any]:
+        path = self._pictures / page.path.lstrip("/")
+        width, height, size, digest = 480, 360, 51234, hashlib.sha1(page.title.encode(), usedforsecurity=False).hexdigest()
+        if path.exists():
+            content = path.read_bytes()
+            size, digest = len(content), hashlib.sha1(content, usedforsecurity=False).hexdigest()
+            with Image.open(path) as picture:
+                width, height = picture.size
+        url = f"http://{page.host}{page.path}"
+        wiki = f"http://{COMMONS_HOST}/wiki/File:{page.title.replace(' ', '_')}"
+        return {
+            "pageid": page.page_id,
+            "ns": 6,
+            "title": f"File:{page.title}",
+            "index": index,
+            "imagerepository": "local",
+            "imageinfo": [
+                {
+                    "size": size,
+                    "width": width,
+                    "height": height,
+                    "thumburl": url,  # as Commons does where the original is no wider than asked
+                    "thumbwidth": width,
+                    "thumbheight": height,
+                    "url": url,
+                    "descriptionurl": wiki,
+                    "descriptionshorturl": f"http://{COMMONS_HOST}/w/index.php?curid={page.page_id}",
+                    "sha1": digest,
+                    "mime": "image/jpeg",
+                    "extmetadata": _metadata(page),
+                }
+            ],
+        }
+
+
+def _metadata(page: FilePage) -> dict[str, Any]:
+    code, short, link = page.license
+    said = {
+        "ObjectName": (page.title.removesuffix(".jpg"), "mediawiki-metadata"),
+        "Categories": (page.categories, "commons-categories"),
+        "ImageDescription": (page.description, "commons-desc-page"),
+        "Artist": (page.artist, "commons-desc-page"),
+        "Credit": ('<span class="int-own-work" lang="en">Own work</span>', "commons-desc-page"),
+        "LicenseShortName": (short, "commons-desc-page"),
+        "UsageTerms": (short, "commons-desc-page"),
+        "License": (code, "commons-templates"),
+        "Copyrighted": ("False" if code == "pd" else "True", "commons-desc-page"),
+        "AttributionRequired": ("true" if code.startswith("cc-by") else "false", "commons-desc-page"),
+        **({"LicenseUrl": (link, "commons-desc-page")} if link else {}),
+    }
+    metadata: dict[str, Any] = {name: {"value": value, "source": source} for name, (value, source) in said.items()}
+    metadata["CommonsMetadataExtension"] = {"value": 1.2, "source": "extension", "hidden": ""}
+    return metadata
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", re.sub(r"<[^>]*>", " ", text).casefold())

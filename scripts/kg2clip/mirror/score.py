@@ -1,0 +1,162 @@
+"""What the chain decided, held against what the mirror planted: precision and recall with 95 % Wilson intervals, and the misses.
+
+This is the only code that reads the truth. It reads the tables of the stages; no stage reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from scipy.stats import binomtest
+
+Row = Mapping[str, Any]
+
+SCORES = pa.schema(
+    [
+        ("detector", pa.string()),
+        ("kind", pa.string()),
+        ("planted", pa.int32()),
+        ("found", pa.int32()),
+        ("truePositives", pa.int32()),
+        ("falsePositives", pa.int32()),
+        ("precision", pa.float64()),
+        ("precisionLow", pa.float64()),
+        ("precisionHigh", pa.float64()),
+        ("recall", pa.float64()),
+        ("recallLow", pa.float64()),
+        ("recallHigh", pa.float64()),
+    ]
+)
+MISSES = pa.schema(
+    [
+        ("detector", pa.string()),
+        ("kind", pa.string()),
+        ("outcome", pa.string()),  # missed, false alarm
+        ("candidateID", pa.string()),
+        ("otherID", pa.string()),  # the picture that it is, or was taken for, a copy of
+        ("detail", pa.string()),
+    ]
+)
+
+
+class Judge:
+    """Collects the scores and misses of all detectors."""
+
+    def __init__(self, truth: Sequence[Row], decisions: Sequence[Row], dataset: Sequence[Row]) -> None:
+        self.truth = {row["candidateID"]: row for row in truth}
+        self.decisions = {row["candidateID"]: row for row in decisions}
+        self.dataset = {row["key"]: row for row in dataset}
+        self.scores: list[dict[str, Any]] = []
+        self.misses: list[dict[str, Any]] = []
+        self._duplicates()
+        self._leaks()
+        self._links()
+        self._texts()
+
+    def _add(self, detector: str, kind: str, planted: set[str], found: set[str], wrong: Mapping[str, str] | None) -> None:
+        """Score one detector: `planted` and `found` are candidates, `wrong` the false alarms with what they were taken for."""
+        hits = planted & found
+        false = wrong or {}
+        recall, recall_low, recall_high = share(len(hits), len(planted))
+        precision, precision_low, precision_high = share(len(hits), len(hits) + len(false))
+        self.scores.append(
+            {
+                "detector": detector,
+                "kind": kind,
+                "planted": len(planted),
+                "found": len(hits) + len(false),
+                "truePositives": len(hits),
+                "falsePositives": len(false),
+                "precision": precision,
+                "precisionLow": precision_low,
+                "precisionHigh": precision_high,
+                "recall": recall,
+                "recallLow": recall_low,
+                "recallHigh": recall_high,
+            }
+        )
+        for candidate in sorted(planted - found):
+            self._miss(detector, kind, "missed", candidate, self._origin(candidate))
+        for candidate, other in sorted(false.items()):
+            self._miss(detector, kind, "false alarm", candidate, other)
+
+    def _miss(self, detector: str, kind: str, outcome: str, candidate: str, other: str | None) -> None:
+        row, decided = self.truth.get(candidate, {}), self.decisions.get(candidate, {})
+        detail = f"quality {row.get('quality')}, scale {row.get('scale')}; {decided.get('reason') or 'kept'}"
+        self.misses.append(
+            {
+                "detector": detector,
+                "kind": kind,
+                "outcome": outcome,
+                "candidateID": candidate,
+                "otherID": other,
+                "detail": detail,
+            }
+        )
+
+    def _origin(self, candidate: str) -> str | None:
+        row = self.truth[candidate]
+        return f"benchmark/{row['benchmarkKey']}" if row["benchmarkKey"] else row["copyOf"]
+
+    def _judged(self) -> Iterable[str]:
+        """Candidates that reached the comparison of pictures."""
+        return (key for key, row in self.decisions.items() if row["stage"] not in ("download", "decode", "filter"))
+
+    def _duplicates(self) -> None:
+        """A copy counts as found where it and its original ended in one group, or both left as leaked."""
+        judged = {key for key in self._judged() if key in self.truth}
+        group = {key: self.decisions[key]["survivorID"] or key for key in judged}
+        wrong = {
+            key: group[key]
+            for key in judged
+            if self.decisions[key]["stage"] == "duplicate"
+            and self.truth[key]["pictureID"] != self.truth.get(group[key], {}).get("pictureID")
+        }
+        for kind, match in (("exact", ("sha256", "pixels")), ("reencoded", ("pdq", "pdq-mirrored"))):
+            planted = {key for key in judged if self.truth[key]["copyKind"] == kind and self.truth[key]["copyOf"] in judged}
+            found = {key for key in planted if group[key] == group[self.truth[key]["copyOf"]]}
+            false = {key: other for key, other in wrong.items() if self.decisions[key]["match"] in match}
+            self._add("duplicates", kind, planted, found, false)
+
+    def _leaks(self) -> None:
+        judged = {key for key in self._judged() if key in self.truth}
+        removed = {key for key in judged if self.decisions[key]["stage"] == "decontamination"}
+        leaked = {row["pictureID"] for row in self.truth.values() if row["benchmarkKey"]}
+        wrong = {key: f"benchmark/{self.decisions[key]['benchmarkKey']}" for key in removed if self.truth[key]["pictureID"] not in leaked}
+        exact = ("sha256", "pixels")
+        for kind in ("exact", "reencoded"):
+            planted = {key for key in judged if self.truth[key]["benchmarkKey"] and self.truth[key]["copyKind"] == kind}
+            false = {key: other for key, other in wrong.items() if (self.decisions[key]["match"] in exact) == (kind == "exact")}
+            self._add("leaked test pictures", kind, planted, planted & removed, false)
+
+    def _links(self) -> None:
+        lost = {key for key, row in self.decisions.items() if row["stage"] == "download" and key in self.truth}
+        for fault in ("dead-host", "not-found"):
+            planted = {key for key in self.decisions if self.truth.get(key, {}).get("fault") == fault}
+            false = {key: "" for key in lost if self.truth[key]["sha256"]} if fault == "not-found" else {}
+            self._add("dead links", fault, planted, planted & lost, false)
+        small = {key for key, row in self.decisions.items() if row["reason"] == "too-small" and key in self.truth}
+        planted = {key for key in self.decisions if self.truth.get(key, {}).get("fault") == "too-small"}
+        self._add("too small", "scaled to 0.12", planted, planted & small, {})
+
+    def _texts(self) -> None:
+        """A useless text counts as found where training would not draw it. Judged on kept pictures without merged copies."""
+        web = ("alt-text",)
+        alone = {
+            key: row
+            for key, row in self.dataset.items()
+            if key in self.truth and len(row["candidateIDs"]) == 1
+        }
+        unused = {key for key, row in alone.items() if not any(text["kind"] in web for text in row["texts"])}
+        planted = {key for key in alone if self.truth[key]["textFault"] == "useless"}
+        self._add("useless texts", "all", planted, planted & unused, {key: "" for key in unused - planted})
+
+
+def share(hits: int, total: int) -> tuple[float | None, float | None, float | None]:
+    """A share with its 95 % Wilson interval; nothing where there is nothing to count."""
+    if not total:
+        return None, None, None
+    interval = binomtest(hits, total).proportion_ci(0.95, method="wilson")
+    return hits / total, float(interval.low), float(interval.high)

@@ -1,0 +1,120 @@
+"""Samples of kept and dropped pictures: drawn by hash with the config's seed, so that nobody chose the nice ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kg2clip.report.pictures import Pictures, Thumbnail
+from kg2clip.report.results import Results, Row
+
+KEPT = 24
+DROPPED = 6  # a reason
+
+# A picture's place in its lot: no generator's state, so the same on every machine and whatever the order of the rows.
+DRAW = "md5(? || ':' || {key})"
+
+
+@dataclass(frozen=True)
+class KeptPicture:
+    """A sample of the dataset, with the names of what it shows."""
+
+    sample: Row
+    names: tuple[Row, ...]
+    thumbnail: Thumbnail | None
+
+
+@dataclass(frozen=True)
+class DroppedPicture:
+    """A dropped picture and, for a copy or a leak, the picture that it repeats."""
+
+    row: Row
+    thumbnail: Thumbnail | None
+    other: Thumbnail | None
+    other_name: str | None
+
+
+@dataclass(frozen=True)
+class DroppedLot:
+    """Some of the pictures that were dropped for one reason."""
+
+    stage: str
+    reason: str
+    match: str | None
+    total: int
+    pictures: tuple[DroppedPicture, ...]
+
+
+def kept(results: Results, pictures: Pictures, limit: int = KEPT) -> tuple[KeptPicture, ...]:
+    """Draw kept pictures, from as many entities as there are before any has a second one."""
+    seed = str(results.settings["seed"])
+    samples = results.rows(
+        f"SELECT * FROM dataset JOIN (SELECT key, draw, row_number() OVER (PARTITION BY entity ORDER BY draw) AS turn "
+        f"FROM (SELECT key, {DRAW.format(key='key')} AS draw, entityIDs[1] AS entity FROM dataset)) USING (key) "
+        "ORDER BY turn, draw LIMIT ?",
+        [seed, limit],
+    )
+    names = _names(results, [entity for sample in samples for entity in sample["entityIDs"] or ()])
+    return tuple(
+        KeptPicture(
+            {**sample, "texts": sorted(sample["texts"] or (), key=lambda text: -(text["weight"] or 0))},
+            tuple(names.get(entity, {"entityID": entity, "scientificName": entity, "vernacularName": None})
+                  for entity in sample["entityIDs"] or ()),
+            pictures.packed(sample),
+        )
+        for sample in samples
+    )  # fmt: skip
+
+
+def dropped(results: Results, pictures: Pictures, limit: int = DROPPED) -> tuple[DroppedLot, ...]:
+    """Draw dropped pictures of every reason that leaves a picture to show (not those that were never decoded)."""
+    seed = str(results.settings["seed"])
+    rows = results.rows(
+        f"""
+        WITH lost AS (
+            SELECT *, {DRAW.format(key="candidateID")} AS draw FROM decisions
+            WHERE NOT coalesce(kept, false) AND stage IN ('filter', 'duplicate', 'decontamination')
+        ), drawn AS (
+            SELECT *, count(*) OVER lot AS total FROM lost
+            WINDOW lot AS (PARTITION BY stage, reason, match)
+            QUALIFY row_number() OVER (PARTITION BY stage, reason, match ORDER BY draw) <= ?
+        )
+        SELECT DISTINCT ON (d.candidateID) d.*, c.title, c.source, c.license, c.furtherInformationURL, c.entityIDs,
+            f.tar, f."offset", f.size, s.tar AS otherTar, s."offset" AS otherOffset, s.size AS otherSize
+        FROM drawn d LEFT JOIN candidates c USING (candidateID)
+            LEFT JOIN (SELECT * FROM features WHERE status = 'decoded') f ON f.candidateID = d.candidateID
+            LEFT JOIN (SELECT * FROM features WHERE status = 'decoded') s ON s.candidateID = d.survivorID
+        ORDER BY d.candidateID
+        """,
+        [seed, limit],
+    )
+    names = _names(results, [entity for row in rows for entity in row["entityIDs"] or ()])
+    lots: dict[tuple[str, str, str | None], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (_stage_order(row["stage"]), row["reason"] or "", row["match"] or "", row["draw"])):
+        row["names"] = [names[entity] for entity in row["entityIDs"] or () if entity in names]
+        lots.setdefault((row["stage"], row["reason"] or "no reason given", row["match"]), []).append(row)
+    return tuple(
+        DroppedLot(*lot, members[0]["total"], tuple(_dropped_picture(row, pictures) for row in members))
+        for lot, members in lots.items()
+    )
+
+
+def _dropped_picture(row: Row, pictures: Pictures) -> DroppedPicture:
+    picture = pictures.decoded(row["tar"], row["offset"], row["size"])
+    if row["stage"] == "decontamination":
+        other, name = pictures.benchmark(row["benchmark"], row["benchmarkKey"]), "benchmark picture"
+    elif row["stage"] == "duplicate" and row["survivorID"] != row["candidateID"]:
+        other, name = pictures.decoded(row["otherTar"], row["otherOffset"], row["otherSize"]), "kept copy"
+    else:
+        return DroppedPicture(row, picture, None, None)
+    return DroppedPicture(row, picture, other, name)
+
+
+def _stage_order(stage: str) -> int:
+    return ("filter", "duplicate", "decontamination").index(stage)
+
+
+def _names(results: Results, entities: list[str]) -> dict[str, Row]:
+    rows = results.rows(
+        "SELECT entityID, scientificName, vernacularName FROM entities WHERE list_contains(?, entityID)", [sorted(set(entities))]
+    )
+    return {row["entityID"]: row for row in rows}

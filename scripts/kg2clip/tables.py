@@ -1,0 +1,245 @@
+"""The columns of every table that a stage hands to another (design 4), and how tables are written and read.
+
+Names are Darwin Core and Audiovisual Core terms where one exists, in their lowerCamelCase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kg2clip.errors import UserError
+from kg2clip.files import atomic_path
+
+text, texts = pa.string(), pa.list_(pa.string())
+
+NAME = pa.struct([("text", text), ("language", text), ("kind", text)])
+ANCESTOR = pa.struct(
+    [("entityID", text), ("taxonID", text), ("scientificName", text), ("vernacularName", text), ("taxonRank", text)]
+)
+ATTRIBUTE = pa.struct([("category", text), ("value", text), ("source", text)])
+
+ENTITIES = pa.schema(
+    [
+        ("entityID", text),  # CURIE: wd:Q25334, ncbi:37610 where there is no item
+        ("taxonID", text),  # ncbi:37610
+        ("scientificName", text),
+        ("vernacularName", text),  # the preferred common name in the first configured language, or null
+        ("names", pa.list_(NAME)),  # kind: scientific, synonym, label, alias, vernacular
+        ("description", text),
+        ("taxonRank", text),
+        ("kingdom", text),
+        ("naturalType", text),  # the nearest ancestor's common name: "songbirds"
+        ("naturalTypeID", text),
+        ("ancestors", pa.list_(ANCESTOR)),  # nearest first, each once
+        ("higherClassification", text),  # root first, joined by |
+        ("sitelinks", pa.int32()),
+        ("images", texts),  # P18 file names
+        ("identifiers", pa.list_(pa.struct([("scheme", text), ("value", text)]))),
+        ("attributes", pa.list_(ATTRIBUTE)),  # source: the graph property, P462
+    ]
+)
+
+QUERIES = pa.schema(
+    [
+        ("queryID", text),
+        ("entityID", text),
+        ("kind", text),  # noun, attribute, attribute-noun
+        ("text", text),
+        ("name", text),  # the entity's name that the text holds
+        ("nameKind", text),  # scientific, vernacular, synonym, alias
+        ("attribute", text),
+        ("category", text),
+        ("disambiguation", text),  # the word added because other taxa share the name
+    ]
+)
+
+_CANDIDATE = [
+    ("candidateID", text),
+    ("source", text),
+    ("sourceID", text),
+    ("accessURI", text),  # the picture that is fetched
+    ("originalURI", text),  # the full-size picture at the source
+    ("furtherInformationURL", text),  # the page
+    ("title", text),
+    ("altText", text),
+    ("description", text),
+    ("format", text),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("bytes", pa.int64()),
+    ("license", text),  # SPDX-like id: CC-BY-SA-4.0, CC0-1.0, public-domain, unknown
+    ("licenseOriginal", text),
+    ("licenseURL", text),
+    ("creator", text),
+    ("rightsHolder", text),
+    ("sha1", text),
+    ("retrieved", text),  # ISO 8601, UTC
+]
+HITS = pa.schema([("queryID", text), ("entityID", text), ("rank", pa.int32()), *_CANDIDATE])
+CANDIDATES = pa.schema([*_CANDIDATE, ("queryIDs", texts), ("entityIDs", texts), ("rank", pa.int32())])
+
+DOWNLOADS = pa.schema(
+    [
+        ("candidateID", text),  # also the key of its members in the tar
+        ("batch", text),
+        ("lane", text),
+        ("shard", text),  # name of the raw tar, without folder: 00000.tar; null when not stored
+        ("accessURI", text),
+        ("host", text),
+        ("status", text),  # success, failed, refused
+        (
+            "reason",
+            text,
+        ),  # null on success: dns, connect, timeout, http-404, too-large, robots, opt-out, private-address, bad-url ...
+        ("httpStatus", pa.int32()),
+        ("finalURI", text),
+        ("attempts", pa.int32()),
+        ("mediaType", text),
+        ("bytes", pa.int64()),
+        ("sha256", text),
+        ("retrieved", text),
+    ]
+)
+
+FEATURES = pa.schema(
+    [
+        ("candidateID", text),
+        ("batch", text),
+        ("tar", text),  # decoded tar, relative to curate/: commons-000/00000.tar; null when refused
+        ("offset", pa.int64()),  # of the JPEG's first byte in the decoded tar
+        ("size", pa.int64()),  # of the JPEG in bytes
+        ("status", text),  # decoded, refused
+        ("reason", text),
+        ("format", text),  # as found in the bytes: JPEG, PNG, WEBP ...
+        ("width", pa.int32()),  # of the original, upright
+        ("height", pa.int32()),
+        ("storedWidth", pa.int32()),
+        ("storedHeight", pa.int32()),
+        ("flags", texts),  # animated, alpha, exif-rotated, icc, 16-bit, cmyk ...
+        ("deviation", pa.float32()),  # standard deviation of the grey levels, 0 to 127.5: 0 is a blank picture
+        ("sha256", text),  # of the raw bytes
+        ("pixelHash", text),  # sha256 of the upright picture as 64 x 64 RGB
+        ("pdq", pa.binary(32)),
+        ("pdqMirrored", pa.binary(32)),  # of the mirror image
+        ("pdqQuality", pa.int32()),  # 0 to 100
+    ]
+)
+
+DECISIONS = pa.schema(
+    [
+        ("candidateID", text),
+        ("kept", pa.bool_()),
+        ("stage", text),  # where a dropped one left: download, decode, filter, duplicate, decontamination
+        ("reason", text),  # null when kept
+        ("survivorID", text),  # for duplicates: the candidate that stands for the group; itself when kept
+        ("match", text),  # how it is a duplicate or leaked: sha256, pixels, pdq, pdq-mirrored, source-id
+        ("distance", pa.int32()),  # PDQ bits to the member of the group that brought it in
+        ("benchmark", text),
+        ("benchmarkKey", text),  # split/key of the test picture
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("pdqQuality", pa.int32()),
+    ]
+)
+
+TEXT = pa.struct([("text", text), ("kind", text), ("origin", text), ("language", text), ("weight", pa.float64())])
+DATASET = pa.schema(
+    [
+        ("key", text),  # candidateID of the surviving copy
+        ("split", text),  # train
+        ("shard", text),  # train-00000.tar
+        ("offset", pa.int64()),  # of the JPEG's first byte in the shard
+        ("size", pa.int64()),
+        ("sha256", text),  # of the JPEG in the shard
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("entityIDs", texts),
+        ("queryIDs", texts),
+        ("candidateIDs", texts),  # all merged copies
+        ("texts", pa.list_(TEXT)),  # weights sum to 1: the exact distribution that training draws from
+        ("source", text),
+        ("license", text),
+        ("licenseURL", text),
+        ("creator", text),
+        ("title", text),
+        ("accessURI", text),
+        ("furtherInformationURL", text),
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        ("key", text),
+        ("split", text),  # dev, test
+        ("label", pa.int32()),  # line in classnames.txt, from 0
+        ("nameForm", text),  # scientific, common
+        ("prompts", text),  # name of the template set
+        ("top", pa.list_(pa.int32())),  # the five best labels, best first
+        ("scores", pa.list_(pa.float32())),  # their cosines
+    ]
+)
+
+SCORES = pa.schema(
+    [
+        ("experiment", text),
+        ("benchmark", text),
+        ("split", text),
+        ("nameForm", text),
+        ("prompts", text),
+        ("chosen", pa.bool_()),  # these prompts were the best on the dev split
+        ("metric", text),  # top1, top5, macro
+        ("value", pa.float64()),  # 0 to 1
+        ("low", pa.float64()),  # 95 % interval, bootstrap over classes; null on dev
+        ("high", pa.float64()),
+        ("pictures", pa.int32()),
+        ("classes", pa.int32()),
+    ]
+)
+
+
+def write(rows: Sequence[Mapping[str, Any]] | pd.DataFrame | pa.Table, schema: pa.Schema, path: Path | str) -> None:
+    """Write rows as Parquet, atomically, with exactly the schema's columns in its order; missing ones are null.
+
+    Raises:
+        KeyError: a row has a column that the schema does not know.
+    """
+    table = as_table(rows, schema)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def as_table(rows: Sequence[Mapping[str, Any]] | pd.DataFrame | pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table of the schema."""
+    if isinstance(rows, pa.Table):
+        return rows.select(schema.names).cast(schema)
+    names = list(rows.columns) if isinstance(rows, pd.DataFrame) else {name for row in rows for name in row}
+    if unknown := set(names) - set(schema.names):
+        raise KeyError(f"columns that the table does not have: {', '.join(sorted(unknown))}")
+    if isinstance(rows, pd.DataFrame):
+        return pa.Table.from_pandas(rows.reindex(columns=schema.names), schema=schema, preserve_index=False)
+    return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def read(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet table.
+
+    Raises:
+        UserError: the file is absent or is no Parquet table.
+    """
+    try:
+        return pq.read_table(path, columns=list(columns) if columns else None)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing. Make it with: snakemake {path}") from None
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is no whole table ({error}). Remove it and run again") from None
+
+
+def read_frame(path: Path | str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet table into pandas, with nullable integer and string columns left as Python objects where null."""
+    return read(path, columns).to_pandas()

@@ -1,0 +1,75 @@
+"""Checkpoints: a state file, then a manifest that vouches for it. What no manifest vouches for does not exist."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kg2clip import provenance
+from kg2clip.files import atomic_path, read_json, sha256_file, write_json
+
+log = logging.getLogger(__name__)
+
+KEPT = 2  # the last, and one more for the case that its bytes rot
+
+
+class Checkpoints:
+    """The checkpoints of one run (one dataset, one recipe) in a folder that other runs may have used before."""
+
+    def __init__(self, folder: Path, data_hash: str, recipe_hash: str) -> None:
+        """Look for the run's checkpoints in `folder`, which is made when the first is saved."""
+        self._folder = folder
+        self._run = {"dataHash": data_hash, "recipeHash": recipe_hash}
+        self._prefix = f"{data_hash[:6]}-{recipe_hash[:6]}"
+
+    def save(self, step: int, state: dict[str, Any]) -> Path:
+        """Write the state after `step` steps; older checkpoints beyond the last two go, those of other runs first."""
+        path = self._folder / f"{self._prefix}-{step:08d}.pt"
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
+        facts = {"step": step, **self._run, "sha256": sha256_file(path), "written": provenance.now()}
+        write_json(path.with_suffix(".json"), facts)
+        self._prune(path)
+        return path
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """The state of the run's newest checkpoint whose bytes are as they were written, or None."""
+        for path in self._newest_first():
+            facts = self._facts(path)
+            if facts is None or any(facts.get(key) != value for key, value in self._run.items()):
+                continue
+            if sha256_file(path) != facts["sha256"]:
+                log.warning("checkpoint %s is damaged and is passed over", path)
+                continue
+            log.info("going on from step %d (%s)", facts["step"], path)
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+            return state
+        return None
+
+    def last(self) -> str:
+        """The newest checkpoint's path for a message, or that there is none."""
+        return str(next((path for path in self._newest_first() if self._facts(path)), "none was written yet"))
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self._folder.glob(f"{self._prefix}-*.pt"), reverse=True)
+
+    def _facts(self, path: Path) -> dict[str, Any] | None:
+        try:
+            facts: dict[str, Any] = read_json(path.with_suffix(".json"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return facts
+
+    def _prune(self, newest: Path) -> None:
+        own = self._newest_first()
+        # A checkpoint beyond the newest is of a stretch that is being run again, after damage to its bytes.
+        kept = {newest, *[path for path in own if path < newest][: KEPT - 1]}
+        for path in self._folder.glob("*.pt"):
+            if path not in kept:
+                path.with_suffix(".json").unlink(missing_ok=True)
+                path.unlink()
+        for path in self._folder.glob(".*.part"):  # half a checkpoint of a killed run
+            path.unlink()

@@ -1,0 +1,329 @@
+"""The loader: each sample once per epoch, in an order that depends on the seed only, from any step on.
+
+Samples form one endless stream: epoch 0 in its order, then epoch 1 in its own, and so on. Step s of a run takes the
+places s * batch to (s + 1) * batch of the stream, so a batch may reach over the border of two epochs, no sample is
+ever dropped, and a run resumes at a step without knowing anything but its number. The order of an epoch is a
+permutation drawn from (seed, epoch); the text and the crop of a sample are drawn from (seed, epoch, key). Neither
+knows which process does the work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import math
+import os
+import signal
+from collections import OrderedDict
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import simplejpeg
+import torch
+from numpy.typing import NDArray
+from open_clip.tokenizer import SimpleTokenizer
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from kg2clip import tables
+from kg2clip.errors import UserError
+from kg2clip.files import sha256_bytes
+from kg2clip.identifiers import stable_hash
+from kg2clip.train.recipe import Recipe
+
+# Samples that one process prepares at a time: 10 MB at 224 px, since /dev/shm is often small (64 MB in Docker).
+PIECE = 64
+OPEN_SHARDS = 256  # file handles a process keeps; a common limit is 1024
+REMEMBERED_TEXTS = 1 << 16  # captions of a graph repeat: tokens of so many are kept
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Batch(NamedTuple):
+    """Pairs as tensors: what a process prepares, and what a step gets."""
+
+    images: torch.Tensor  # uint8 [n, 3, size, size], RGB
+    tokens: torch.Tensor  # int64 [n, context]
+    captions: torch.Tensor  # int64 [n]: equal for equal tokens
+
+
+def generator(*parts: object) -> np.random.Generator:
+    """Random numbers that depend on nothing but `parts`: a counter-based generator (Philox), keyed by their hash."""
+    return np.random.Generator(np.random.Philox(key=int(stable_hash(*parts, length=32), 16)))
+
+
+class Samples:
+    """A dataset's samples by number: where each JPEG stands and which texts it has.
+
+    Flat arrays, which all processes share.
+    """
+
+    def __init__(self, manifest: Path) -> None:
+        """Read a manifest (tables.DATASET).
+
+        Raises:
+            UserError: it is missing or torn, holds nothing, a sample without text, or names a missing or short shard.
+        """
+        columns = ["key", "shard", "offset", "size", "sha256", "texts", "license", "source"]
+        table = tables.read(manifest, columns)
+        if not table.num_rows:
+            raise UserError(f"{manifest} holds no picture; see the report for where they were dropped")
+        self.folder = manifest.parent
+        self.keys = _strings(table["key"])
+        self.digests = _strings(table["sha256"])
+        self.offsets = table["offset"].to_numpy()
+        self.sizes = table["size"].to_numpy()
+        self.licenses = _counts(table["license"])
+        self.sources = _counts(table["source"])
+        shards = table["shard"].combine_chunks().dictionary_encode()
+        self.shards: list[str] = shards.dictionary.to_pylist()
+        self.shard_numbers = shards.indices.to_numpy()
+        self._read_texts(table["texts"], manifest)
+        self._check_shards()
+
+    def __len__(self) -> int:
+        """Samples of the dataset."""
+        return len(self.keys)
+
+    def key(self, sample: int) -> str:
+        """A sample's key."""
+        return str(self.keys[sample].as_py())
+
+    def text(self, sample: int, draw: float) -> str:
+        """One of a sample's texts, chosen by weight with `draw`, uniform in [0, 1)."""
+        first, last = self.text_borders[sample], self.text_borders[sample + 1]
+        weights = np.cumsum(self.weights[first:last])
+        chosen = int(np.searchsorted(weights, draw * weights[-1], side="right"))
+        return str(self.texts[int(first) + min(chosen, len(weights) - 1)].as_py())
+
+    def _read_texts(self, column: pa.ChunkedArray, manifest: Path) -> None:
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+        self.text_borders = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        flat = pc.list_flatten(column)
+        self.texts = _strings(pc.struct_field(flat, "text"))
+        self.weights = pc.fill_null(pc.struct_field(flat, "weight"), 0.0).to_numpy()
+        sums = np.add.reduceat(np.append(self.weights, 0.0), self.text_borders[:-1]) * (lengths > 0)
+        if (bad := np.flatnonzero(sums <= 0)).size:
+            sample = self.key(int(bad[0]))
+            raise UserError(f"{manifest}: sample {sample} has no text with a weight above 0 ({bad.size} such samples)")
+
+    def _check_shards(self) -> None:
+        ends = np.zeros(len(self.shards), dtype=np.int64)
+        np.maximum.at(ends, self.shard_numbers, self.offsets + self.sizes)
+        for shard, end in zip(self.shards, ends, strict=True):
+            path = self.folder / shard
+            if not path.is_file():
+                raise UserError(f"shard {path} is missing; {_rebuild(self.folder)}")
+            if (size := path.stat().st_size) < end:
+                raise UserError(f"shard {path} is torn: {size} bytes of at least {end}; {_rebuild(self.folder)}")
+
+
+class Shards:
+    """JPEGs by positioned reads from the tars, with the handles of the most recent shards kept open."""
+
+    def __init__(self, samples: Samples) -> None:
+        """Open nothing yet: each process opens its own handles."""
+        self._samples = samples
+        self._handles: OrderedDict[int, int] = OrderedDict()
+
+    def read(self, sample: int) -> bytes:
+        """A sample's JPEG, compared with its SHA-256.
+
+        Raises:
+            UserError: the shard has gone, or holds other bytes than the manifest says.
+        """
+        samples = self._samples
+        number = int(samples.shard_numbers[sample])
+        content = os.pread(self._handle(number), int(samples.sizes[sample]), int(samples.offsets[sample]))
+        if sha256_bytes(content) != samples.digests[sample].as_py():
+            path = samples.folder / samples.shards[number]
+            raise UserError(
+                f"shard {path} is torn: picture {samples.key(sample)} is not the one of the manifest; "
+                + _rebuild(samples.folder)
+            )
+        return content
+
+    def _handle(self, number: int) -> int:
+        if number in self._handles:
+            self._handles.move_to_end(number)
+            return self._handles[number]
+        path = self._samples.folder / self._samples.shards[number]
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise UserError(f"shard {path} can't be read: {error.strerror}; {_rebuild(path.parent)}") from None
+        self._handles[number] = handle
+        if len(self._handles) > OPEN_SHARDS:
+            os.close(self._handles.popitem(last=False)[1])
+        return handle
+
+
+class Pieces(Dataset[Batch | str]):
+    """Pieces of the stream, prepared: decoded, cropped and tokenised. An error comes back as its message."""
+
+    def __init__(self, samples: Samples, recipe: Recipe, seed: int) -> None:
+        """Prepare `samples` as `recipe` says, with every choice drawn from `seed`."""
+        self._samples = samples
+        self._shards = Shards(samples)
+        self._recipe = recipe
+        self._seed = seed
+        self._order = lru_cache(maxsize=2)(self._permutation)  # two: a piece may reach over the border of epochs
+        self._tokenizer = SimpleTokenizer(context_length=recipe.context_length)
+        self._tokens = lru_cache(maxsize=REMEMBERED_TEXTS)(self._tokenise)
+
+    def __getitem__(self, places: range) -> Batch | str:
+        """The samples at `places` of the stream.
+
+        A message instead of an exception, because torch would wrap that in the worker's traceback.
+        """
+        try:
+            images, tokens, captions = zip(*(self._prepare(place) for place in places), strict=True)
+        except UserError as error:
+            return str(error)
+        stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+        return Batch(stacked, torch.from_numpy(np.stack(tokens)), torch.tensor(captions))
+
+    def sample_at(self, place: int) -> tuple[int, int]:
+        """The epoch and the number of the sample at a place of the stream."""
+        epoch, position = divmod(place, len(self._samples))
+        return epoch, int(self._order(epoch)[position])
+
+    def _permutation(self, epoch: int) -> NDArray[np.uint32]:
+        order = np.arange(len(self._samples), dtype=np.uint32)
+        generator("order", self._seed, epoch).shuffle(order)
+        return order
+
+    def _prepare(self, place: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
+        epoch, sample = self.sample_at(place)
+        content = self._shards.read(sample)
+        random = generator("sample", self._seed, epoch, self._samples.key(sample))
+        tokens, caption = self._tokens(self._samples.text(sample, random.random()))
+        try:
+            picture = simplejpeg.decode_jpeg(content, colorspace="RGB")
+        except ValueError as error:
+            key, rebuild = self._samples.key(sample), _rebuild(self._samples.folder)
+            raise UserError(f"picture {key} can't be decoded ({error}); {rebuild}") from None
+        return augment(picture, self._recipe, random), tokens, caption
+
+    def _tokenise(self, text: str) -> tuple[NDArray[np.int64], int]:
+        tokens: NDArray[np.int64] = self._tokenizer(text)[0].numpy()
+        caption = int.from_bytes(bytes.fromhex(sha256_bytes(tokens.tobytes())[:16]), "big", signed=True)
+        return tokens, caption
+
+
+def augment(picture: NDArray[np.uint8], recipe: Recipe, random: np.random.Generator) -> NDArray[np.uint8]:
+    """A random part of a picture, resized to the recipe's square, perhaps mirrored.
+
+    The part is drawn as torchvision's RandomResizedCrop draws it: area uniform, aspect log-uniform, ten tries, then the
+    middle. Shrinking averages over pixels' areas, since OpenCV's cubic filter has no antialiasing.
+
+    Args:
+        picture: uint8 [height, width, 3].
+        recipe: its crop_scale, crop_ratio, image_size, horizontal_flip.
+        random: where the choices come from.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
+    top, left, height, width = _crop(picture.shape[0], picture.shape[1], recipe, random)
+    part = picture[top : top + height, left : left + width]
+    size = recipe.image_size
+    filter_ = cv2.INTER_AREA if min(height, width) > size else cv2.INTER_CUBIC
+    resized = cv2.resize(part, (size, size), interpolation=filter_)
+    return np.asarray(resized[:, ::-1] if random.random() < recipe.horizontal_flip else resized)
+
+
+def _crop(height: int, width: int, recipe: Recipe, random: np.random.Generator) -> tuple[int, int, int, int]:
+    for _ in range(10):
+        area = height * width * random.uniform(recipe.crop_scale[0], recipe.crop_scale[1])
+        ratio = math.exp(random.uniform(math.log(recipe.crop_ratio[0]), math.log(recipe.crop_ratio[1])))
+        crop_width, crop_height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            top = int(random.integers(height - crop_height, endpoint=True))
+            return top, int(random.integers(width - crop_width, endpoint=True)), crop_height, crop_width
+    crop_width = min(width, round(height * recipe.crop_ratio[1]))
+    crop_height = min(height, round(crop_width / recipe.crop_ratio[0]))
+    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
+
+
+class Places(Sampler[range]):
+    """The pieces of the steps `first` to `last - 1`; none reaches over the border of two steps."""
+
+    def __init__(self, batch: int, first: int, last: int) -> None:
+        """Cut each step's `batch` places into pieces."""
+        self._batch, self._first, self._last = batch, first, last
+
+    def __len__(self) -> int:
+        """Pieces in all."""
+        return pieces_of(self._batch) * (self._last - self._first)
+
+    def __iter__(self) -> Iterator[range]:
+        """One range of the stream's places after another."""
+        for step in range(self._first, self._last):
+            end = (step + 1) * self._batch
+            for start in range(step * self._batch, end, PIECE):
+                yield range(start, min(start + PIECE, end))
+
+
+def pieces_of(batch: int) -> int:
+    """Pieces of one batch."""
+    return -(-batch // PIECE)
+
+
+def batches(pieces: Pieces, batch: int, first: int, last: int, workers: int, pin: bool) -> Iterator[Batch]:
+    """The batches of the steps `first` to `last - 1`.
+
+    Args:
+        pieces: the samples, prepared.
+        batch: pairs in a step.
+        first: the step to begin with.
+        last: the step to end before.
+        workers: processes that prepare pieces; 0: this one.
+        pin: give page-locked memory, from which a GPU copies without waiting.
+
+    Raises:
+        UserError: a shard is missing or torn.
+    """
+    loader = DataLoader(
+        pieces,
+        batch_size=None,
+        sampler=Places(batch, first, last),
+        num_workers=workers,
+        prefetch_factor=max(2, -(-2 * pieces_of(batch) // workers)) if workers else None,  # two steps ahead
+        worker_init_fn=_start_worker,
+        multiprocessing_context="fork" if workers else None,  # the samples' arrays are shared, not copied
+        pin_memory=pin,
+        persistent_workers=False,
+    )
+    stream = iter(loader)
+    for _ in range(first, last):
+        parts = list(itertools.islice(stream, pieces_of(batch)))
+        if failed := [part for part in parts if isinstance(part, str)]:
+            raise UserError(failed[0])
+        yield Batch(*(torch.cat(tensors) for tensors in zip(*parts, strict=True))) if len(parts) > 1 else parts[0]
+
+
+def _start_worker(number: int) -> None:
+    """Let a worker die with its parent, at once (it holds the folder's lock), and leave signals to the parent."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+
+
+def _strings(column: pa.ChunkedArray) -> pa.LargeStringArray:
+    """A column in one piece; 64-bit offsets, since the texts of ten million samples pass 2 GB."""
+    return pa.chunked_array(column.cast(pa.large_string())).combine_chunks()
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    counts = {row["values"] or "unknown": row["counts"] for row in pc.value_counts(column.combine_chunks()).to_pylist()}
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _rebuild(folder: Path) -> str:
+    return f"build the dataset again with: snakemake --forcerun pack_dataset {folder / 'manifest.parquet'}"

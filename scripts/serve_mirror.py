@@ -1,0 +1,19 @@
+"""Serve a built mirror until standard input closes. Started by with_mirror.py; prints the map of host names when ready."""
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from kg2clip.errors import run_program
+from kg2clip.mirror.serve import serve
+
+
+def main() -> None:
+    """Parse arguments and serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="the mirror's folder, results/{project}/mirror")
+    asyncio.run(serve(parser.parse_args().folder))
+
+
+if __name__ == "__main__":
+    run_program(main)

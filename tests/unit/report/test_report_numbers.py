@@ -1,0 +1,227 @@
+"""The numbers of the report against what the synthetic run holds."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from kg2clip import tables
+from kg2clip.files import write_json
+from kg2clip.report import accuracy, charts, coverage, funnel, galleries, history, texts
+from kg2clip.report.pictures import Pictures, thumbnail
+from kg2clip.report.truth import measure as measure_truth
+
+
+def test_funnel_adds_up(run: Any) -> None:
+    counted = funnel.measure(run.open())
+    assert counted.adds_up, counted.checks
+    assert {(s.stage, loss.reason): loss.count for s in counted.steps for loss in s.losses} == run.losses
+    assert counted.candidates == 70 == run.kept + sum(run.losses.values())
+    assert counted.kept == run.kept == counted.steps[-1].left
+    assert (counted.entities, counted.queries, counted.queries_with_hits) == (6, 6, 5)
+    assert counted.equation.startswith(f"70 candidates = {run.kept} kept + ")
+
+
+def test_steps_chain(run: Any) -> None:
+    steps = funnel.measure(run.open()).steps
+    assert [step.stage for step in steps] == ["download", "decode", "filter", "duplicate", "decontamination"]
+    assert all(after.entered == before.left for before, after in zip(steps, steps[1:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("table", "schema", "broken"),
+    [
+        ("curate/decisions.parquet", tables.DECISIONS, "Every candidate has exactly one decision"),
+        ("dataset/manifest.parquet", tables.DATASET, "The dataset has a sample for each kept picture"),
+        ("curate/commons-000.features.parquet", tables.FEATURES, "The picture tables hold what the decisions call decoded"),
+        ("download/commons-001.manifest.parquet", tables.DOWNLOADS, "The download manifests hold what the decisions call downloaded"),
+    ],
+)
+def test_a_lost_row_is_said_loudly(run: Any, table: str, schema: Any, broken: str) -> None:
+    rows = tables.read(run.folder / table)
+    status = rows.column("status").to_pylist() if "status" in rows.column_names else []
+    lost = next((n for n, value in enumerate(status) if value in ("success", "decoded")), 0)
+    kept = [row for number, row in enumerate(rows.to_pylist()) if number != lost]
+    tables.write(kept, schema, run.folder / table)
+    counted = funnel.measure(run.open())
+    assert not counted.adds_up
+    assert broken in {check.meaning for check in counted.checks if not check.holds}
+    html = run.html()
+    assert "DOES NOT ADD UP" in html
+    assert "The counts do not add up" in html
+
+
+def test_a_failed_try_and_its_retry_count_once(run: Any) -> None:
+    path = run.folder / "download" / "commons-000.manifest.parquet"
+    rows = tables.read(path).to_pylist()
+    failed = [{**row, "status": "failed", "reason": "timeout"} for row in rows if row["status"] == "success"]
+    tables.write(failed, tables.DOWNLOADS, run.folder / "download" / "commons-000.retry.manifest.parquet")
+    assert funnel.measure(run.open()).adds_up
+
+
+def test_coverage_counts_every_entity(run: Any) -> None:
+    groups = coverage.measure(run.open())
+    assert [group.name for group in groups] == ["Animalia › Aves", "Animalia › Insecta"]
+    taxa = {taxon.entity["scientificName"]: taxon for taxon in coverage.all_taxa(groups)}
+    assert len(taxa) == 6
+    assert sum(taxon.kept for taxon in taxa.values()) == run.kept
+    assert sum(taxon.candidates for taxon in taxa.values()) == 70
+    assert sum(taxon.downloaded for taxon in taxa.values()) == 70 - run.losses["download", "http-404"]
+    assert (taxa["Passer vacuus"].candidates, taxa["Passer vacuus"].kept) == (0, 0)
+    assert groups[0].empty == 1
+
+
+def test_a_picture_of_two_entities_counts_for_both(run: Any) -> None:
+    path = run.folder / "dataset" / "manifest.parquet"
+    rows = tables.read(path).to_pylist()
+    rows[0]["entityIDs"] = ["wd:Q25334", "wd:Q1124183", "wd:Q25334"]
+    tables.write(rows, tables.DATASET, path)
+    groups = coverage.measure(run.open())
+    assert sum(taxon.kept for taxon in coverage.all_taxa(groups)) == run.kept + 1
+
+
+def test_a_cut_table_keeps_the_gaps(run: Any) -> None:
+    shown = coverage.all_taxa(coverage.cut(coverage.measure(run.open()), limit=2))
+    assert len(shown) == 2
+    assert "Passer vacuus" in {taxon.entity["scientificName"] for taxon in shown}
+
+
+def test_text_mix_is_the_mean_of_the_weights(run: Any) -> None:
+    mix = texts.measure(run.open())
+    rows = tables.read(run.folder / "dataset" / "manifest.parquet").to_pylist()
+    web = sum(text["weight"] for row in rows for text in row["texts"] if text["kind"] == "alt-text") / len(rows)
+    assert mix.effective_web == pytest.approx(web)
+    assert sum(share.effective for share in mix.shares) == pytest.approx(1)
+    assert mix.without_web == sum(all(text["kind"] != "alt-text" for text in row["texts"]) for row in rows)
+    declared = {share.kind: share.declared for share in mix.shares}
+    assert declared["scientific"] == pytest.approx(0.5 * 0.2)
+    assert declared["alt-text"] == 0.5
+    assert sum(value or 0 for value in declared.values()) == pytest.approx(1)
+    absent = next(share for share in mix.shares if share.kind == "synonym")
+    assert (absent.effective, absent.texts) == (0.0, 0)
+
+
+def test_headline_is_chosen_on_dev_and_reported_on_test(run: Any) -> None:
+    measured = accuracy.measure(run.open())
+    assert measured.headline is not None
+    # On test, `photo` with common names is better (0.875), but dev knows nothing of that.
+    assert (measured.headline.experiment, measured.headline.name_form, measured.headline.prompts) == ("main", "scientific", "bare")
+    assert measured.headline.top1 == 0.75
+    assert measured.headline.chance == pytest.approx(1 / 6)
+    assert len(measured.scores) == 4 and len(measured.grid) == 8
+    assert [score.experiment for score in measured.scores] == ["untrained", "untrained", "main", "main"]  # the config's order
+
+
+def test_classes_and_confusions_come_from_the_predictions(run: Any) -> None:
+    detail = accuracy.measure(run.open()).details[0]
+    assert detail.mistakes == 6  # a quarter of 24
+    assert sum(entry.right for entry in detail.classes) == 18
+    assert sum(pair.count for pair in detail.confusions) == 6
+    assert detail.within_genus == 1  # Bombus terrestris called Bombus lucorum
+    assert detail.untrained == ("Passer vacuus (empty sparrow)",)
+    training = {entry.scientific_name: entry.training for entry in detail.classes}
+    assert training["Passer vacuus"] == 0
+    assert sum(value or 0 for value in training.values()) == run.kept
+
+
+def test_without_a_dev_split_nothing_is_chosen(run: Any) -> None:
+    path = run.folder / "evaluation" / "scores.parquet"
+    rows = [row for row in tables.read(path).to_pylist() if row["split"] == "test"]
+    tables.write(rows, tables.SCORES, path)
+    measured = accuracy.measure(run.open())
+    assert measured.without_dev == ("heldout",)
+    assert measured.headline is not None and measured.headline.experiment == "untrained"  # the first of the config
+    assert "no dev split" in run.html()
+
+
+def test_numbers_of_the_page(run: Any) -> None:
+    html = run.html()
+    text = re.sub(r"<[^>]+>", "", html)
+    assert "75.0\N{NO-BREAK SPACE}%" in text
+    assert "16.7\N{NO-BREAK SPACE}%" in text
+    assert "65.0–85.0\N{NO-BREAK SPACE}%" in text
+    assert f"{run.kept} pictures of 5 species remain" in text
+    assert "Entities without a kept picture: 1 of 6 (Passer vacuus)" in text
+
+
+def test_galleries_are_seeded_and_spread_over_entities(run: Any) -> None:
+    results = run.open()
+    first = galleries.kept(results, Pictures(results), limit=5)
+    assert len({picture.sample["entityIDs"][0] for picture in first}) == 5
+    assert all(picture.thumbnail for picture in first)
+    assert [p.sample["key"] for p in first] == [p.sample["key"] for p in galleries.kept(results, Pictures(results), limit=5)]
+    results.settings["seed"] = 2
+    assert [p.sample["key"] for p in first] != [p.sample["key"] for p in galleries.kept(results, Pictures(results), limit=5)]
+
+
+def test_dropped_pictures_stand_beside_what_they_repeat(run: Any) -> None:
+    results = run.open()
+    lots = {lot.reason: lot for lot in galleries.dropped(results, Pictures(results))}
+    assert list(lots) == ["too-small", "duplicate", "benchmark"]
+    assert lots["duplicate"].total == run.losses["duplicate", "duplicate"]
+    assert all(picture.thumbnail for lot in lots.values() for picture in lot.pictures)
+    assert all(picture.other for reason in ("duplicate", "benchmark") for picture in lots[reason].pictures)
+    assert not any(picture.other for picture in lots["too-small"].pictures)
+
+
+def test_the_benchmark_picture_is_the_one_of_its_key(run: Any) -> None:
+    results = run.open()
+    pictures = Pictures(results)
+    shown = pictures.benchmark("heldout", "test/s0000003")
+    assert shown and shown == pictures.benchmark("benchmark", "test/s0000003")
+    assert shown != pictures.benchmark("heldout", "dev/s0000003")
+    assert pictures.benchmark("heldout", "test/s9999999") is None
+    assert pictures.benchmark("heldout", "../../etc/passwd") is None
+
+
+def test_truth_is_read(run: Any) -> None:
+    results = run.open()
+    truth = measure_truth(results, Pictures(results))
+    assert truth is not None
+    assert [(lot.outcome, lot.total) for lot in truth.lots] == [("false alarm", 1), ("missed", 2)]
+    assert all(miss.thumbnail for lot in truth.lots for miss in lot.misses)
+
+
+def test_a_broken_picture_gives_no_thumbnail() -> None:
+    assert thumbnail(b"no picture") is None
+    assert thumbnail(b"") is None
+
+
+def test_steps_gather_batches_and_leave_the_reports_own_record_out(run: Any) -> None:
+    for number in range(3):
+        record = {"step": "decode_batch", "date": f"2026-11-20T10:00:0{number}Z", "seconds": 2.0, "settingsHash": "ab", "counts": {"n": number}}
+        write_json(run.folder / "provenance" / f"decode_batch.commons-00{number}.json", record)
+    write_json(run.folder / "provenance" / "make_report.json", {"step": "make_report", "date": "2030-01-01T00:00:00Z", "counts": {}})
+    line = next(step for step in history.steps(run.open().provenance()) if step.step == "decode_batch")
+    assert (line.runs, line.seconds, line.settings_hashes) == (3, 6.0, ("ab",))
+    assert (line.first, line.last) == ("2026-11-20T10:00:00Z", "2026-11-20T10:00:02Z")
+    html = run.html()
+    assert "decode_batch" in html and "2030-01-01" not in html
+
+
+def test_charts_take_the_pages_colours_and_no_script(run: Any) -> None:
+    results = run.open()
+    runs = history.training(results)
+    taxa = coverage.all_taxa(coverage.measure(results))
+    drawn = [
+        charts.loss_curve(runs),
+        charts.learning_rate(runs),
+        charts.coverage_histogram(taxa),
+        charts.accuracy(accuracy.measure(results).scores),
+    ]
+    for svg in drawn:
+        assert svg is not None
+        assert svg.startswith("<svg") and "currentColor" in svg
+        assert "<script" not in svg and "style=" not in svg and "#fff" not in svg
+    assert charts.coverage_histogram([]) is None and charts.accuracy([]) is None
+    assert charts.loss_curve([one for one in runs if not one.history]) is None
+
+
+def test_a_chart_takes_many_entities_and_a_long_history(run: Any) -> None:
+    taxon = coverage.all_taxa(coverage.measure(run.open()))[0]
+    assert charts.coverage_histogram([taxon] * 20_000) is not None
+    lines = tuple({"step": step, "loss": 1.0, "lr": 0.1} for step in range(10_001))
+    svg = charts.loss_curve([history.Training("main", "demo", lines, ())])
+    assert svg is not None and len(svg) < 60_000

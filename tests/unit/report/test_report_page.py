@@ -1,0 +1,283 @@
+"""The page as a file: escaping, policy, links, nothing loaded from outside, and the program around it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kg2clip import settings, tables
+from kg2clip.errors import UserError
+from kg2clip.report import page
+
+PROGRAM = Path(__file__).resolve().parents[3] / "scripts" / "make_report.py"
+VOID = {"meta", "link", "img", "input", "br"}
+
+
+class Elements(HTMLParser):
+    """All elements with their attributes, the text of scripts and styles, and tags that are not closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.bodies: dict[str, list[str]] = {"script": [], "style": []}
+        self.text: list[str] = []
+        self.unbalanced: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self._open or self._open.pop() != tag:
+            self.unbalanced.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] in self.bodies:
+            self.bodies[self._open[-1]].append(data)
+        else:
+            self.text.append(data)
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture
+def html(run: Any) -> str:
+    return str(run.html())
+
+
+def test_hostile_texts_stay_text(run: Any, html: str) -> None:
+    elements = Elements(html)
+    text = "".join(elements.text)
+    assert '<script>alert("title")</script>' in text
+    assert "\"><img src=x onerror='alert(1)'>" in text
+    assert "</style><style>*{display:none}</style> {{ 7 * 7 }}" in text
+    assert len(elements.named("script")) == len(elements.named("style")) == 1
+    assert not any(name.startswith("on") for _, attributes in elements.elements for name in attributes)
+    assert all((image["src"] or "").startswith("data:image/jpeg;base64,") for image in elements.named("img"))
+    assert not elements.unbalanced
+
+
+def test_no_control_or_direction_characters_reach_the_page(html: str) -> None:
+    assert "elgae" in html
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", html)
+
+
+def test_policy_lets_only_our_own_style_and_script_run(html: str) -> None:
+    elements = Elements(html)
+    policy = next(meta["content"] for meta in elements.named("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    for kind in ("script", "style"):
+        body = "".join(elements.bodies[kind])
+        digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert not any("style" in attributes for _, attributes in elements.elements)  # the policy would drop them
+
+
+def test_nothing_is_loaded_from_outside(html: str) -> None:
+    elements = Elements(html)
+    for tag, attributes in elements.elements:
+        if tag == "a":
+            continue
+        for name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster"):
+            assert not attributes.get(name) or (attributes[name] or "").startswith("data:"), (tag, attributes)
+    style = "".join(elements.bodies["style"])
+    assert "url(" not in style and "@import" not in style
+    assert not re.search(r"url\((?!#)", html.split("</style>")[1])
+
+
+def test_links_are_http_and_give_nothing_away(html: str) -> None:
+    links = Elements(html).named("a")
+    outside = [link for link in links if not (link["href"] or "").startswith("#")]
+    assert outside
+    for link in outside:
+        assert re.match(r"https?://[a-z]", link["href"] or "")
+        assert link["rel"] == "noopener noreferrer nofollow"
+
+
+def test_anchors_lead_somewhere_and_headings_are_in_order(html: str) -> None:
+    elements = Elements(html)
+    identifiers = [attributes["id"] for _, attributes in elements.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    anchors = {(link["href"] or "")[1:] for link in elements.named("a") if (link["href"] or "").startswith("#")}
+    assert anchors <= set(identifiers)
+    levels = [int(tag[1]) for tag, _ in elements.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_pictures_have_alternative_texts_and_tables_have_headers(html: str) -> None:
+    elements = Elements(html)
+    assert all(image.get("alt") for image in elements.named("img"))
+    assert all(header.get("scope") for header in elements.named("th"))
+    assert all(region.get("aria-label") for region in elements.named("div") if region.get("role") in ("region", "img"))
+
+
+@pytest.mark.parametrize(
+    ("address", "usable"),
+    [
+        ("https://commons.wikimedia.org/wiki/File:A_(b).jpg?x=1&y=2", True),
+        ("http://a.test", True),
+        ("javascript:alert(1)", False),
+        ("JaVaScRiPt:alert(1)", False),
+        (" javascript:alert(1)", False),
+        ("java\nscript:alert(1)", False),
+        ("data:text/html,x", False),
+        ("file:///etc/hostname", False),
+        ("//evil.test/x", False),
+        ("https:///nohost", False),
+        ("https://[broken", False),
+        ("http:\\\\evil.test", False),
+        ("https://a.test/\x00", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_safe_url(address: str | None, usable: bool) -> None:
+    assert page.safe_url(address) == (address if usable else None)
+
+
+def test_numbers() -> None:
+    assert page.number(1234567) == "1,234,567"
+    assert page.number(None) == "–"
+    assert page.percent(0.12345) == "12.3\N{NO-BREAK SPACE}%"
+    assert page.percent(float("nan")) == "–"
+    assert page.width(1, 10_000) == "w1"  # a single picture among many is still seen
+    assert page.width(0, 0) == "w0"
+
+
+def test_deterministic_apart_from_the_date(run: Any) -> None:
+    assert run.html() == run.html()
+
+
+def test_without_the_mirrors_truth(run: Any) -> None:
+    assert "Against the truth" in run.html()
+    shutil.rmtree(run.folder / "mirror")
+    html = run.html()
+    assert "Against the truth" not in html
+    assert "embedded mirror" not in html
+
+
+def test_truth_says_where_nothing_was_planted_and_shows_pairs(html: str) -> None:
+    truth = html.split('<h2 id="truth">')[1].split("<h2")[0]
+    assert "none planted" in truth
+    assert truth.count("<img") == 5  # a pair of candidates, a candidate beside a benchmark picture, a lone false alarm
+
+
+def test_without_a_benchmark(run: Any) -> None:
+    shutil.rmtree(run.folder / "evaluation")
+    run.settings["evaluate"]["benchmarks"] = {}
+    html = run.html()
+    assert "No benchmark is configured" in html
+
+
+def test_an_empty_dataset_is_said_and_does_not_fail(run: Any) -> None:
+    decisions = tables.read_frame(run.folder / "curate" / "decisions.parquet")
+    decisions.loc[decisions["kept"], "stage"] = "filter"
+    decisions.loc[decisions["kept"], "reason"] = "licence"
+    decisions["kept"] = False
+    tables.write(decisions, tables.DECISIONS, run.folder / "curate" / "decisions.parquet")
+    tables.write([], tables.DATASET, run.folder / "dataset" / "manifest.parquet")
+    html = run.html()
+    assert "Adds up." in html
+    assert "Entities without a kept picture: 6 of 6" in html
+
+
+def program(run: Any, *extra: str) -> subprocess.CompletedProcess[str]:
+    output, facts = run.folder / "report" / "index.html", run.folder / "provenance" / "make_report.json"
+    command = [sys.executable, str(PROGRAM), "--results", str(run.folder), "--output", str(output), "--provenance", str(facts)]
+    return subprocess.run([*command, "--config", str(run.config), *extra], capture_output=True, text=True, check=False)
+
+
+def test_program_writes_page_and_provenance(run: Any) -> None:
+    assert program(run).returncode == 0
+    facts = json.loads((run.folder / "provenance" / "make_report.json").read_text())
+    assert facts["counts"]["kept"] == run.kept
+    assert facts["counts"]["addsUp"] is True
+    assert (run.folder / "report" / "index.html").stat().st_size < 15_000_000
+    assert sorted(path.name for path in (run.folder / "report").iterdir()) == ["index.html"]
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "knowledge/entities.parquet",
+        "search/candidates.parquet",
+        "curate/decisions.parquet",
+        "dataset/manifest.parquet",
+        "models/main/metrics.json",
+        "evaluation/scores.parquet",
+        "evaluation/main/heldout.parquet",
+    ],
+)
+def test_a_missing_file_is_named_with_what_to_type(run: Any, missing: str) -> None:
+    (run.folder / missing).unlink()
+    with pytest.raises(UserError, match=re.escape(missing) + ".* snakemake") as raised:
+        run.open()
+    assert "\n" not in str(raised.value)
+
+
+def test_missing_batches_are_named(run: Any) -> None:
+    for path in (run.folder / "download").glob("*.parquet"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"download.* is missing.*snakemake"):
+        run.open()
+
+
+def test_the_program_shows_no_traceback_for_a_missing_table(run: Any) -> None:
+    (run.folder / "curate" / "decisions.parquet").unlink()
+    done = program(run)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+    assert not (run.folder / "report" / "index.html").exists()
+
+
+def test_a_torn_table_and_one_of_another_version_are_named(run: Any) -> None:
+    path = run.folder / "queries" / "queries.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"queries\.parquet is no whole table"):
+        run.open()
+    tables.write([], tables.HITS, path)
+    with pytest.raises(UserError, match=r"queries\.parquet lacks the columns kind"):
+        run.open()
+
+
+def test_a_shard_that_is_not_the_manifests_is_an_error(run: Any) -> None:
+    shard = run.folder / "dataset" / "train-00000.tar"
+    content = bytearray(shard.read_bytes())
+    content[600:900] = bytes(300)
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match=r"train-00000\.tar does not hold the picture .* snakemake"):
+        run.html()
+
+
+def test_decoded_tars_may_be_gone(run: Any) -> None:
+    for path in (run.folder / "curate").rglob("*.tar"):
+        path.unlink()
+    assert "no picture stored" in run.html()
+
+
+def test_config_of_another_project_folder(run: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no folder"):
+        from kg2clip.report.results import open_results
+
+        open_results(tmp_path / "absent", settings.load(run.config))

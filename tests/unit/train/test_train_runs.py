@@ -1,0 +1,200 @@
+"""The program: whole runs of a tiny model, killed, stopped, resumed, exported and loaded again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from unit.train.cases import TINY, make_config, write_config
+
+from kg2clip.device import quiet
+from kg2clip.errors import UserError
+from kg2clip.settings import ROOT
+from kg2clip.train import loop, model
+from kg2clip.train import recipe as recipes
+from kg2clip.train.checkpoints import Checkpoints
+from kg2clip.train.data import Pieces, Samples
+
+WEIGHTS = "open_clip_model.safetensors"
+
+
+def command(dataset: Path, output: Path, config: Path) -> list[str]:
+    program = [sys.executable, str(ROOT / "scripts" / "train_model.py"), "--threads", "1"]
+    files = {"dataset": dataset, "output": output, "provenance": output / "provenance.json", "config": config}
+    return [*program, "--experiment", "tiny", *(part for key, path in files.items() for part in (f"--{key}", str(path)))]
+
+
+def machine(seconds: float = 1000) -> loop.Machine:
+    return loop.Machine(torch.device("cpu"), workers=0, checkpoint_seconds=seconds)
+
+
+def train(dataset: Path, folder: Path, seconds: float = 1000, **experiment: object) -> loop.Run:
+    """A run in this process, without the program around it."""
+    torch.set_num_threads(1)
+    config = make_config(**experiment)
+    recipe, seed = recipes.load(config, "tiny"), recipes.seed(config, "tiny")
+    samples = Samples(dataset)
+    run = loop.Run(recipe, seed, len(samples), machine(seconds))
+    checkpoints = Checkpoints(folder / "checkpoints", "d" * 20, recipe.hash(config, "tiny"))
+    run.train(Pieces(samples, recipe, seed), checkpoints, folder / "training.jsonl")
+    model.export(run.model, recipe, folder)
+    return run
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / WEIGHTS).read_bytes()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(dataset: Path, tmp_path: Path) -> None:
+    for name, change in (("one", {}), ("two", {}), ("other", {"lr": 2e-3})):
+        (tmp_path / name).mkdir()
+        train(dataset, tmp_path / name, **change)
+    assert weights(tmp_path / "one") == weights(tmp_path / "two") != weights(tmp_path / "other")
+
+
+def test_a_killed_run_ends_with_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "config.yaml", steps=400)
+    text = config.read_text().replace("checkpoint_seconds: 300", "checkpoint_seconds: 0.05").replace("workers: 0", "workers: 1")
+    config.write_text(text)
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    process = subprocess.Popen(command(dataset, killed, config), stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(list(killed.glob("checkpoints/*.json"))) == 2, process)
+    time.sleep(0.02 * (os.getpid() % 7))  # at a moment that differs from run to run, in mid-save too
+    process.kill()
+    process.wait()
+    assert not (killed / WEIGHTS).exists()
+    resumed = subprocess.run(command(dataset, killed, config), capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on from step" in resumed.stderr
+    subprocess.run(command(dataset, undisturbed, config), check=True, capture_output=True)
+    assert weights(killed) == weights(undisturbed)
+    histories = [json.loads((folder / "metrics.json").read_text())["history"] for folder in (killed, undisturbed)]
+    untimed = [[{k: v for k, v in entry.items() if k not in ("imagesPerSecond", "dataWaitShare")} for entry in h] for h in histories]
+    assert untimed[0] == untimed[1] and len(untimed[0]) == 40
+    assert (killed / "training.jsonl").read_text().count("\n") == 40
+    assert len(list((killed / "checkpoints").iterdir())) == 4  # two, and their manifests; no left-overs
+
+
+def test_sigterm_to_the_whole_group_saves_and_says_incomplete(dataset: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "config.yaml", steps=100000)
+    config.write_text(config.read_text().replace("workers: 0", "workers: 2"))
+    output = tmp_path / "model"
+    process = subprocess.Popen(command(dataset, output, config), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for(lambda: (output / "training.jsonl").exists() and (output / "training.jsonl").stat().st_size > 0, process)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 3, errors
+    assert "error: training was stopped by SIGTERM after step" in errors and "Traceback" not in errors
+    assert len(list((output / "checkpoints").glob("*.pt"))) == 1
+
+
+def wait_for(condition: object, process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():  # type: ignore[operator]
+        assert process.poll() is None and time.monotonic() < deadline, "the program ended too early, or did nothing"
+        time.sleep(0.005)
+
+
+def test_a_damaged_checkpoint_is_passed_over(dataset: Path, tmp_path: Path) -> None:
+    train(dataset, tmp_path, seconds=0)
+    expected = weights(tmp_path)
+    newest = sorted((tmp_path / "checkpoints").glob("*.pt"))[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    assert train(dataset, tmp_path).step == 6
+    assert weights(tmp_path) == expected
+
+
+def test_checkpoints_of_other_data_or_recipes_are_not_used(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, "data1", "recipe1").save(3, {"step": 3})
+    assert Checkpoints(tmp_path, "data2", "recipe1").load(torch.device("cpu")) is None
+    assert Checkpoints(tmp_path, "data1", "recipe2").load(torch.device("cpu")) is None
+    assert Checkpoints(tmp_path, "data1", "recipe1").load(torch.device("cpu")) == {"step": 3}
+
+
+def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    (tmp_path / ".old.pt.part").write_bytes(b"half")
+    checkpoints = Checkpoints(tmp_path, "data", "recipe")
+    for step in (1, 2, 3):
+        checkpoints.save(step, {"step": step})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"data-recipe-{step:08d}.{ending}" for step in (2, 3) for ending in ("json", "pt")
+    ]
+
+
+def test_a_finished_run_ends_at_once(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(dataset, tmp_path)
+    expected = weights(tmp_path)
+    monkeypatch.setattr(loop.Run, "_step", None)
+    train(dataset, tmp_path)
+    assert weights(tmp_path) == expected
+
+
+def test_a_loss_that_is_no_number_stops_the_run(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the loss of step \d+ is nan; the last good checkpoint: .*-00000001\.pt"):
+        train(dataset, tmp_path, seconds=0, lr=1e30, grad_clip_norm=None, warmup_steps=0)
+
+
+def test_an_untrained_model_is_exported_for_steps_0(dataset: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "config.yaml", steps=0)
+    output = tmp_path / "model"
+    subprocess.run(command(dataset, output, config), check=True, capture_output=True)
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["steps"] == 0 and metrics["history"] == [] and metrics["samplesSeen"] == 0
+    loaded, _, _ = open_clip.create_model_and_transforms(f"local-dir:{output}")
+    assert sum(parameter.numel() for parameter in loaded.parameters()) == metrics["parameters"]
+
+
+def test_the_export_is_the_trained_model(dataset: Path, tmp_path: Path) -> None:
+    run = train(dataset, tmp_path)
+    with quiet():
+        loaded, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{tmp_path}")
+        tokenizer = open_clip.get_tokenizer(f"local-dir:{tmp_path}")
+    tokens = tokenizer(["a red square"])
+    assert tokens.shape == (1, 16)
+    picture = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(run.model.eval().encode_image(picture), loaded.eval().encode_image(picture))
+        assert torch.equal(run.model.encode_text(tokens), loaded.encode_text(tokens))
+    normalise = preprocess.transforms[-1]
+    assert list(normalise.mean) == run.recipe.image_mean and list(normalise.std) == run.recipe.image_std
+
+
+def test_training_learns(dataset: Path, tmp_path: Path) -> None:
+    run = train(dataset, tmp_path, steps=40)
+    assert run.history[-1]["loss"] < 0.8 * run.history[0]["loss"]
+
+
+def test_bf16_and_gradient_checkpointing_run(dataset: Path, tmp_path: Path) -> None:
+    assert train(dataset, tmp_path, precision="bf16", grad_checkpointing=True).step == 6
+
+
+def test_the_card_tells_licences_and_cost(dataset: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "config.yaml")
+    output = tmp_path / "model"
+    subprocess.run(command(dataset, output, config), check=True, capture_output=True)
+    card = (output / "README.md").read_text()
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert "| CC0-1.0 | 30 |" in card and "must not be used" in card and metrics["dataHash"] in card
+    provenance = json.loads((output / "provenance.json").read_text())
+    assert provenance["counts"]["samplesSeen"] == 48 and provenance["dataHash"] == metrics["dataHash"]
+
+
+def test_a_batch_larger_than_the_dataset_is_told(dataset: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "config.yaml", batch_size=31)
+    ended = subprocess.run(command(dataset, tmp_path / "model", config), capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "batch_size is 31, but the dataset holds 30 pictures; put batch_size: 30" in ended.stderr
+
+
+def test_tiny_is_a_demo_recipe() -> None:
+    assert TINY["recipe"] == "demo"  # so that the demo's keys are the ones tested here
