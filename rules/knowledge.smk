@@ -9,7 +9,6 @@ rule export_entities:
         "<logs>/export_entities.log",
     benchmark:
         "<benchmarks>/export_entities.tsv"
-    retries: 1
     conda:
         "../envs/knowledge.yaml"
     resources:

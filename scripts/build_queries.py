@@ -1,6 +1,7 @@
 """Build the search queries of all entities.
 
-In:  knowledge/entities.parquet. Out: queries/queries.parquet; queryID is a hash of the content, so equal queries keep their id.
+In:  knowledge/entities.parquet. Out: queries/queries.parquet; queryID is a hash of the content, so equal queries keep
+their id.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Export the entities below the configured roots from a SPARQL endpoint.
 
-In:  the graph (config: knowledge). Out: knowledge/entities.parquet, one row an entity with names, ancestors and attributes.
-Answers are kept in a folder beside the output; a rerun asks only what is new.
+In:  the graph (config: knowledge). Out: knowledge/entities.parquet, one row an entity with names, ancestors and
+attributes. Answers are kept in a folder beside the output; a rerun asks only what is new.
 """
 
 import argparse

@@ -15,7 +15,18 @@ from kg2clip.errors import run_program
 from kg2clip.report import page
 from kg2clip.report.results import open_results
 
-SECTIONS = ("project", "seed", "accept_partial", "knowledge", "queries", "search", "curate", "dataset", "train", "evaluate")
+SECTIONS = (
+    "project",
+    "seed",
+    "accept_partial",
+    "knowledge",
+    "queries",
+    "search",
+    "curate",
+    "dataset",
+    "train",
+    "evaluate",
+)
 
 
 def main() -> None:

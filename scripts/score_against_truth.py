@@ -1,6 +1,7 @@
 """Compare what the chain decided with what the mirror planted (demo and tests only).
 
-In:  mirror/truth.parquet, curate/decisions.parquet, dataset/manifest.parquet. Out: mirror/scores.parquet and mirror/misses.parquet.
+In:  mirror/truth.parquet, curate/decisions.parquet, dataset/manifest.parquet. Out: mirror/scores.parquet and
+mirror/misses.parquet.
 """
 
 import argparse
@@ -21,7 +22,9 @@ def main() -> None:
     settings.add_config_option(parser)
     arguments = parser.parse_args()
     config = settings.load(arguments.config)
-    judge = Judge(*(tables.read(path).to_pylist() for path in (arguments.truth, arguments.decisions, arguments.dataset)))
+    judge = Judge(
+        *(tables.read(path).to_pylist() for path in (arguments.truth, arguments.decisions, arguments.dataset))
+    )
     tables.write(judge.scores, SCORES, arguments.scores)
     tables.write(judge.misses, MISSES, arguments.misses)
     counts = {"detectors scored": len(judge.scores), "misses": len(judge.misses)}

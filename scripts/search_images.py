@@ -1,7 +1,7 @@
 """Search one image source for all queries.
 
-In:  queries/queries.parquet and the hits of the sources before this one. Out: search/{source}.hits.parquet, one row a hit.
-Answers are kept in search/{source}/ beside the output; a rerun makes only the calls that are missing.
+In:  queries/queries.parquet and the hits of the sources before this one. Out: search/{source}.hits.parquet, one row a
+hit. Answers are kept in search/{source}/ beside the output; a rerun makes only the calls that are missing.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""Serve a built mirror until standard input closes. Started by with_mirror.py; prints the map of host names when ready."""
+"""Serve a built mirror until standard input closes. Started by with_mirror.py; prints the map of host names when
+ready.
+"""
 
 import argparse
 import asyncio

@@ -2,9 +2,9 @@
 
     python scripts/with_mirror.py --config config/demo.yaml -- snakemake --configfile config/demo.yaml --cores 2
 
-Builds the mirror that the config describes (once), starts its servers on free ports, hands the map of host names to the command,
-and takes the servers down with it, also after kill -9 of the command or of this wrapper. Only one command at a time runs
-with one mirror.
+Builds the mirror that the config describes (once), starts its servers on free ports, hands the map of host names to
+the command, and takes the servers down with it, also after kill -9 of the command or of this wrapper. Only one
+command at a time runs with one mirror.
 """
 
 import argparse

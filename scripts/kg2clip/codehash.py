@@ -1,7 +1,8 @@
-"""What a rule's code means, as a hash: a changed function re-runs its stage, a changed comment nothing (design 6.11).
+"""What a rule's code means, as a hash: a changed function re-runs its stage, a changed comment nothing (design
+6.11).
 
-The hash covers the syntax trees, without docstrings and comments, of a program, its stage's package and every module of the library
-that these import, and the bytes of other files in the stage's package (templates, tables).
+The hash covers the syntax trees, without docstrings and comments, of a program, its stage's package and every module
+of the library that these import, and the bytes of other files in the stage's package (templates, tables).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from kg2clip.identifiers import stable_hash
 SCRIPTS = Path(__file__).resolve().parents[1]
 LIBRARY = "kg2clip"
 # How a program speaks, not what it makes.
-IGNORED = frozenset({"kg2clip.errors", "kg2clip.progress", "kg2clip.provenance", "kg2clip.codehash", "kg2clip.settings"})
+IGNORED = frozenset(
+    {"kg2clip.errors", "kg2clip.progress", "kg2clip.provenance", "kg2clip.codehash", "kg2clip.settings"}
+)
 
 
 def code_hash(program: str, *stages: str) -> str:

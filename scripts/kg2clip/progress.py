@@ -15,10 +15,11 @@ log = logging.getLogger(__name__)
 LOG_EVERY_SECONDS = 10.0
 
 
-class Progress(tqdm):  # type: ignore[type-arg]
+class Progress(tqdm):  # type: ignore[misc,type-arg]
     """tqdm that writes whole lines where there is no terminal, at most one in ten seconds and one at the end.
 
-    Use it as tqdm: `for row in Progress(rows, desc="decoding", unit="pictures")`, or `with Progress(total=n) as p: p.update()`.
+    Use it as tqdm: `for row in Progress(rows, desc="decoding", unit="pictures")`, or `with Progress(total=n) as p:
+    p.update()`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -33,7 +34,7 @@ class Progress(tqdm):  # type: ignore[type-arg]
     def display(self, msg: str | None = None, pos: int | None = None) -> bool | None:
         """Draw the bar, or log it as a line."""
         if self._terminal:
-            return super().display(msg, pos)
+            return bool(super().display(msg, pos))
         if time.monotonic() - self._logged >= LOG_EVERY_SECONDS:
             self._log_line()
         return True

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator
 
 from kg2clip.errors import UserError
 
@@ -68,7 +68,7 @@ def complete(content: Any, source: str) -> Settings:
     messages = [_explain(error, schema) for error in errors] or _check_relations(filled)
     if messages:
         raise UserError("\n".join([f"{source} can't be used:", *(f"  {message}" for message in messages)]))
-    return filled
+    return dict(filled)
 
 
 def read_schema() -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _without_untracked(value: Any, schema: dict[str, Any]) -> Any:
     return {key: _without_untracked(value[key], rules[key]) for key in value if not rules[key].get("x-untracked")}
 
 
-def _explain(error: ValidationError, schema: dict[str, Any]) -> str:
+def _explain(error: Any, schema: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in error.absolute_path)
     rule = _subschema(schema, list(error.absolute_path))
     if error.validator == "additionalProperties":

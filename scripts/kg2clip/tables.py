@@ -242,4 +242,5 @@ def read(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
 
 def read_frame(path: Path | str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a Parquet table into pandas, with nullable integer and string columns left as Python objects where null."""
-    return read(path, columns).to_pandas()
+    frame: pd.DataFrame = read(path, columns).to_pandas()
+    return frame

@@ -74,7 +74,7 @@ class Mixer:
         Raises:
             UserError: no text is left.
         """
-        web = self._web_texts(copies)
+        web = self._web_texts(copies) if self.share > 0 else []
         graph: dict[str, list[Text]] = {}
         for text in (*query_texts(queries), *(text for entity in entities for text in entity_texts(entity))):
             if self.weights.get(text.kind, 0) > 0:

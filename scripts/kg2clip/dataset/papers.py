@@ -95,7 +95,7 @@ def write_croissant(rows: Sequence[Row], settings: Settings, retrieved: datetime
     shards = sorted({str(row["shard"]) for row in rows})
     tars = [_file(folder / shard, shard, "application/x-tar") for shard in shards]
     distribution = [
-        _file(manifest, "manifest", "application/vnd.apache.parquet"),
+        _file(manifest, "manifest", "application/x-parquet"),
         *tars,
         mlc.FileSet(
             id="pictures",

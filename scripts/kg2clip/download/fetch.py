@@ -289,7 +289,7 @@ class Fetcher:
     @asynccontextmanager
     async def _turn(self, host: Host) -> AsyncIterator[None]:
         """Wait until the host may be asked and there is room, then hold one of the host's connections."""
-        if True:
+        async with host.slots:
             while True:
                 await self._room.wait()
                 while (due := max(host.ready_at, host.paid_until) - self._loop.time()) > 0:

@@ -296,7 +296,9 @@ def _names(node: Node) -> list[dict[str, str]]:
 
 
 def vernacular(node: Node, languages: list[str]) -> str | None:
-    """The preferred common name: the label where it is no scientific name, else the shortest common name; by language."""
+    """The preferred common name: the label where it is no scientific name, else the shortest common name; by
+    language.
+    """
     for language in languages:
         label = [text for (text, kind), spoken in node.names.items() if kind == "label" and spoken == language]
         if label and label[0].casefold() != node.scientific_name.casefold():

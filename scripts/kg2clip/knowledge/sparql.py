@@ -1,9 +1,9 @@
 """A SPARQL 1.1 endpoint, asked politely and believed only when its answer is whole.
 
-Small answers (counts, pages of VALUES) come through SPARQLWrapper, long ones are streamed; both as SPARQL JSON, the one format in which
-every engine keeps every text (QLever's TSV does not escape quotes and tabs). An answer counts only if it parses to its end: WDQS
-breaks off in the middle under status 200 (SPARQLWrapper issue 171), QLever appends its error to the rows. Answers are kept by
-query and endpoint, so that a rerun asks nothing again.
+Small answers (counts, pages of VALUES) come through SPARQLWrapper, long ones are streamed; both as SPARQL JSON, the
+one format in which every engine keeps every text (QLever's TSV does not escape quotes and tabs). An answer counts
+only if it parses to its end: WDQS breaks off in the middle under status 200 (SPARQLWrapper issue 171), QLever appends
+its error to the rows. Answers are kept by query and endpoint, so that a rerun asks nothing again.
 """
 
 from __future__ import annotations

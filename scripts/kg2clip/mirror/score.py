@@ -1,4 +1,5 @@
-"""What the chain decided, held against what the mirror planted: precision and recall with 95 % Wilson intervals, and the misses.
+"""What the chain decided, held against what the mirror planted: precision and recall with 95 % Wilson intervals,
+and the misses.
 
 This is the only code that reads the truth. It reads the tables of the stages; no stage reads it.
 """
@@ -55,8 +56,12 @@ class Judge:
         self._links()
         self._texts()
 
-    def _add(self, detector: str, kind: str, planted: set[str], found: set[str], wrong: Mapping[str, str] | None) -> None:
-        """Score one detector: `planted` and `found` are candidates, `wrong` the false alarms with what they were taken for."""
+    def _add(
+        self, detector: str, kind: str, planted: set[str], found: set[str], wrong: Mapping[str, str] | None
+    ) -> None:
+        """Score one detector: `planted` and `found` are candidates, `wrong` the false alarms with what they were
+        taken for.
+        """
         hits = planted & found
         false = wrong or {}
         recall, recall_low, recall_high = share(len(hits), len(planted))
@@ -115,7 +120,9 @@ class Judge:
             and self.truth[key]["pictureID"] != self.truth.get(group[key], {}).get("pictureID")
         }
         for kind, match in (("exact", ("sha256", "pixels")), ("reencoded", ("pdq", "pdq-mirrored"))):
-            planted = {key for key in judged if self.truth[key]["copyKind"] == kind and self.truth[key]["copyOf"] in judged}
+            planted = {
+                key for key in judged if self.truth[key]["copyKind"] == kind and self.truth[key]["copyOf"] in judged
+            }
             found = {key for key in planted if group[key] == group[self.truth[key]["copyOf"]]}
             false = {key: other for key, other in wrong.items() if self.decisions[key]["match"] in match}
             self._add("duplicates", kind, planted, found, false)
@@ -124,11 +131,19 @@ class Judge:
         judged = {key for key in self._judged() if key in self.truth}
         removed = {key for key in judged if self.decisions[key]["stage"] == "decontamination"}
         leaked = {row["pictureID"] for row in self.truth.values() if row["benchmarkKey"]}
-        wrong = {key: f"benchmark/{self.decisions[key]['benchmarkKey']}" for key in removed if self.truth[key]["pictureID"] not in leaked}
+        wrong = {
+            key: f"benchmark/{self.decisions[key]['benchmarkKey']}"
+            for key in removed
+            if self.truth[key]["pictureID"] not in leaked
+        }
         exact = ("sha256", "pixels")
         for kind in ("exact", "reencoded"):
             planted = {key for key in judged if self.truth[key]["benchmarkKey"] and self.truth[key]["copyKind"] == kind}
-            false = {key: other for key, other in wrong.items() if (self.decisions[key]["match"] in exact) == (kind == "exact")}
+            false = {
+                key: other
+                for key, other in wrong.items()
+                if (self.decisions[key]["match"] in exact) == (kind == "exact")
+            }
             self._add("leaked test pictures", kind, planted, planted & removed, false)
 
     def _links(self) -> None:
@@ -142,13 +157,11 @@ class Judge:
         self._add("too small", "scaled to 0.12", planted, planted & small, {})
 
     def _texts(self) -> None:
-        """A useless text counts as found where training would not draw it. Judged on kept pictures without merged copies."""
+        """A useless text counts as found where training would not draw it. Judged on kept pictures without merged
+        copies.
+        """
         web = ("alt-text",)
-        alone = {
-            key: row
-            for key, row in self.dataset.items()
-            if key in self.truth and len(row["candidateIDs"]) == 1
-        }
+        alone = {key: row for key, row in self.dataset.items() if key in self.truth and len(row["candidateIDs"]) == 1}
         unused = {key for key, row in alone.items() if not any(text["kind"] in web for text in row["texts"])}
         planted = {key for key in alone if self.truth[key]["textFault"] == "useless"}
         self._add("useless texts", "all", planted, planted & unused, {key: "" for key in unused - planted})

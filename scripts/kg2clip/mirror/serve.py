@@ -1,7 +1,7 @@
 """The mirror's servers: one HTTP server for all host names but the graph's, and Oxigraph for the graph.
 
-They live as long as the wrapper that started them: it holds the other end of our standard input, and when that end closes,
-however the wrapper died, the servers go, and with them whatever is left of the wrapped command.
+They live as long as the wrapper that started them: it holds the other end of our standard input, and when that end
+closes, however the wrapper died, the servers go, and with them whatever is left of the wrapped command.
 """
 
 from __future__ import annotations

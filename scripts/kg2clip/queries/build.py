@@ -40,7 +40,9 @@ def find_shared_names(entities: Sequence[Entity]) -> dict[str, list[Entity]]:
 
 
 def disambiguation(entity: Entity, others: Sequence[Entity]) -> str | None:
-    """The nearest ancestor's common name that no namesake shares ("accentors"), else its scientific name; None if all is shared."""
+    """The nearest ancestor's common name that no namesake shares ("accentors"), else its scientific name; None if
+    all is shared.
+    """
     foreign = {ancestor["entityID"] for other in others if other is not entity for ancestor in other["ancestors"]}
     own = [ancestor for ancestor in entity["ancestors"] if ancestor["entityID"] not in foreign]
     words = [ancestor["vernacularName"] for ancestor in own] + [ancestor["scientificName"] for ancestor in own]

@@ -1,4 +1,4 @@
-"""Accuracy: what the stored predictions say. Prompts, and the model in the headline, are chosen on dev and reported on test."""
+"""Accuracy: what the stored predictions say. Prompts and the headline are chosen on dev, reported on test."""
 
 from __future__ import annotations
 
@@ -149,10 +149,17 @@ def _grid(rows: Sequence[Row], results: Results) -> tuple[GridRow, ...]:
         line = lines.setdefault(key, GridRow(*key, chosen=bool(row["chosen"]), dev={}, test={}))
         if row["split"] in ("dev", "test"):
             (line.dev if row["split"] == "dev" else line.test)[row["metric"]] = row["value"]
-    known = [line for line in lines.values() if line.experiment in results.experiments and line.benchmark in results.benchmarks]
+    known = [
+        line
+        for line in lines.values()
+        if line.experiment in results.experiments and line.benchmark in results.benchmarks
+    ]
     experiments, benchmarks = results.experiments, list(results.benchmarks)
     return tuple(
-        sorted(known, key=lambda g: (benchmarks.index(g.benchmark), experiments.index(g.experiment), g.name_form, g.prompts))
+        sorted(
+            known,
+            key=lambda g: (benchmarks.index(g.benchmark), experiments.index(g.experiment), g.name_form, g.prompts),
+        )
     )
 
 
@@ -160,12 +167,17 @@ def _scores(rows: Sequence[Row], results: Results) -> tuple[Score, ...]:
     scores = []
     for benchmark in results.benchmarks:
         for experiment in results.experiments:
-            mine = [row for row in rows if row["benchmark"] == benchmark and row["experiment"] == experiment and row["chosen"]]
+            mine = [
+                row
+                for row in rows
+                if row["benchmark"] == benchmark and row["experiment"] == experiment and row["chosen"]
+            ]
             forms = sorted({row["nameForm"] for row in mine if row["split"] == "test" and row["metric"] == "top1"})
             if not forms:
                 path = results.folder / "evaluation" / "scores.parquet"
                 raise UserError(
-                    f"{path} holds no test score of {experiment} on {benchmark}. Gather it again: snakemake --force {path}"
+                    f"{path} holds no test score of {experiment} on {benchmark}. "
+                    f"Gather it again with: snakemake --force {path}"
                 )
             scores += [_score([row for row in mine if row["nameForm"] == form]) for form in forms]
     return tuple(scores)
@@ -202,7 +214,9 @@ def _detail(results: Results, score: Score, folder: Path) -> Detail:
         raise UserError(f"{path} knows more classes than {folder}. Evaluate again with: snakemake --force {path}")
     totals, right = Counter(labels.tolist()), Counter(labels[labels == predicted].tolist())
     per_class = [
-        ClassScore(_name(classes[label]), classes[label]["scientificName"], right[label], total, classes[label]["training"])
+        ClassScore(
+            _name(classes[label]), classes[label]["scientificName"], right[label], total, classes[label]["training"]
+        )
         for label, total in sorted(totals.items())
     ]
     wrong = labels != predicted
@@ -214,7 +228,11 @@ def _detail(results: Results, score: Score, folder: Path) -> Detail:
         tuple(sorted(per_class, key=lambda entry: (-entry.recall, -entry.pictures, entry.name))),
         tuple(
             Confusion(
-                _name(classes[true]), _name(classes[other]), count, totals[true], genera[true] == genera[other] if known else None
+                _name(classes[true]),
+                _name(classes[other]),
+                count,
+                totals[true],
+                genera[true] == genera[other] if known else None,
             )
             for (true, other), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN_PAIRS]
         ),
@@ -226,7 +244,8 @@ def _detail(results: Results, score: Score, folder: Path) -> Detail:
 
 def _predictions(results: Results, path: Path, score: Score) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     columns = results.database.execute(
-        "SELECT label, top[1] AS predicted FROM read_parquet(?) WHERE split = 'test' AND nameForm = ? AND prompts = ? ORDER BY key",
+        "SELECT label, top[1] AS predicted FROM read_parquet(?) "
+        "WHERE split = 'test' AND nameForm = ? AND prompts = ? ORDER BY key",
         [str(path), score.name_form, score.prompts],
     ).fetchnumpy()
     return np.asarray(columns["label"], dtype=np.int64), np.asarray(columns["predicted"], dtype=np.int64)
@@ -239,15 +258,22 @@ def read_classes(folder: Path, results: Results) -> list[Row]:
         UserError: the folder has neither classes.json nor classnames.txt.
     """
     if (folder / "classes.json").is_file():
-        classes = [{"entityID": None, "scientificName": None, "vernacularName": None, **e} for e in read_json(folder / "classes.json")]
+        classes = [
+            {"entityID": None, "scientificName": None, "vernacularName": None, **e}
+            for e in read_json(folder / "classes.json")
+        ]
     elif (folder / "classnames.txt").is_file():
         # Not splitlines: it also cuts at rare separators inside a name and shifts every label after it.
         names = (folder / "classnames.txt").read_text(encoding="utf-8").rstrip().split("\n")
         classes = [{"entityID": None, "scientificName": None, "vernacularName": name.strip()} for name in names]
     else:
-        raise UserError(f"{folder} has no classnames.txt, so it is no benchmark. Correct evaluate.benchmarks in the config")
+        raise UserError(
+            f"{folder} has no classnames.txt, so it is no benchmark. Correct evaluate.benchmarks in the config"
+        )
     counts = dict(
-        results.database.execute("SELECT entityID, count(*) FROM (SELECT unnest(entityIDs) AS entityID FROM dataset) GROUP BY ALL").fetchall()
+        results.database.execute(
+            "SELECT entityID, count(*) FROM (SELECT unnest(entityIDs) AS entityID FROM dataset) GROUP BY ALL"
+        ).fetchall()
     )
     return [{**entry, "training": counts.get(entry["entityID"], 0) if entry["entityID"] else None} for entry in classes]
 

@@ -1,6 +1,6 @@
 """Charts as inline SVG: transparent, with text in the page's own colour, so that they read in light and in dark.
 
-No text from outside goes into a chart; names of experiments and benchmarks are held to a pattern by the config's schema.
+No text from outside goes into a chart; the config's schema holds names of experiments and benchmarks to a pattern.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kg2clip.report.history import Training
 WIDTH, HEIGHT = 330, 190  # pixels: two beside each other on a wide page, one on a telephone without shrinking
 MAX_POINTS = 400  # of a curve: more than there are pixels
 
-# Mid-light tones of Okabe and Ito's colour-blind safe palette, with a contrast of 3:1 at least on white and on near-black.
+# Mid-light tones in the order of Okabe and Ito's colour-blind safe palette: 3:1 at least on white and on near-black.
 PALETTE = ["#1f8a70", "#c2672f", "#4c7fc4", "#b05a94", "#8a7a1f", "#5d7a8c"]
 
 _AXIS = {
@@ -45,7 +45,13 @@ _CONFIG: dict[str, Any] = {
     "axisY": {"titlePadding": 14},
     "font": "system-ui, sans-serif",
     "axis": _AXIS,
-    "legend": {"labelColor": "currentColor", "titleColor": "currentColor", "orient": "bottom", "title": None, "labelFontSize": 11},
+    "legend": {
+        "labelColor": "currentColor",
+        "titleColor": "currentColor",
+        "orient": "bottom",
+        "title": None,
+        "labelFontSize": 11,
+    },
     "view": {"stroke": None},
     "range": {"category": PALETTE},
 }
@@ -68,10 +74,19 @@ def coverage_histogram(taxa: Sequence[Taxon]) -> Markup | None:
     # Counted here: Altair takes no more than 5,000 rows.
     counts = sorted(Counter(taxon.kept for taxon in taxa).items())
     frame = pd.DataFrame(counts, columns=["kept", "entities"])
-    bars = alt.Chart(frame).mark_bar(color=PALETTE[0]).encode(
-        x=alt.X("kept:Q", bin=alt.Bin(maxbins=24, minstep=1), title="kept pictures of an entity", axis=alt.Axis(format=",d", tickMinStep=1)),
-        y=alt.Y("sum(entities):Q", title="entities", axis=alt.Axis(format=",d", tickMinStep=1)),
-    )  # fmt: skip
+    bars = (
+        alt.Chart(frame)
+        .mark_bar(color=PALETTE[0])
+        .encode(
+            x=alt.X(
+                "kept:Q",
+                bin=alt.Bin(maxbins=24, minstep=1),
+                title="kept pictures of an entity",
+                axis=alt.Axis(format=",d", tickMinStep=1),
+            ),
+            y=alt.Y("sum(entities):Q", title="entities", axis=alt.Axis(format=",d", tickMinStep=1)),
+        )
+    )
     return _svg(bars.properties(width=WIDTH, height=HEIGHT))
 
 
@@ -97,7 +112,9 @@ def accuracy(scores: Sequence[Score]) -> Markup | None:
     colour = alt.Color("experiment:N", sort=None, legend=None)
     scale = alt.Scale(domain=[0, 100])
     layers = alt.layer(
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale, title="top-1 accuracy on test, %"), x2="high:Q", color=colour),
+        base.mark_rule(strokeWidth=2).encode(
+            x=alt.X("low:Q", scale=scale, title="top-1 accuracy on test, %"), x2="high:Q", color=colour
+        ),
         base.mark_circle(size=90, opacity=1).encode(x="value:Q", color=colour),
         base.mark_tick(thickness=2, size=16, color="currentColor", opacity=0.7).encode(x="chance:Q"),
     )
@@ -119,11 +136,15 @@ def _curve(runs: Sequence[Training], column: str, title: str, form: str) -> Mark
         return None
     names = [run.experiment for run in runs if any(point["experiment"] == run.experiment for point in points)]
     legend: Any = alt.Legend(columns=3) if len(names) > 1 else None
-    chart = alt.Chart(pd.DataFrame(points)).mark_line(strokeWidth=1.8, point=len(points) == 1).encode(
-        x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=5, format=",d")),
-        y=alt.Y("value:Q", title=title, axis=alt.Axis(tickCount=5, format=form)),
-        color=alt.Color("experiment:N", sort=names, legend=legend),
-    )  # fmt: skip
+    chart = (
+        alt.Chart(pd.DataFrame(points))
+        .mark_line(strokeWidth=1.8, point=len(points) == 1)
+        .encode(
+            x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=5, format=",d")),
+            y=alt.Y("value:Q", title=title, axis=alt.Axis(tickCount=5, format=form)),
+            color=alt.Color("experiment:N", sort=names, legend=legend),
+        )
+    )
     return _svg(chart.properties(width=WIDTH, height=HEIGHT))
 
 
@@ -136,4 +157,4 @@ def _svg(chart: Any) -> Markup:
     specification = {**chart.to_dict(), "config": _CONFIG}
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     # vl-convert escapes every text that it draws.
-    return Markup(vl_convert.vegalite_to_svg(specification, vl_version=version))  # noqa: S704
+    return Markup(vl_convert.vegalite_to_svg(specification, vl_version=version))

@@ -11,6 +11,9 @@ from kg2clip.report.results import Results, Row
 # The first of these ranks that tells at least two groups apart gives the headings, so that a run over bees is grouped
 # by family or genus and one over all animals by class.
 GROUP_RANKS = ("class", "order", "family", "subfamily", "tribe", "genus")
+_PER_ENTITY = (
+    "SELECT entityID, count(*) FROM (SELECT unnest(list_distinct(entityIDs)) AS entityID FROM {table}) GROUP BY ALL"
+)
 MAX_ROWS = 20_000  # about 250 bytes a row: 5 MB of the page
 
 
@@ -51,17 +54,14 @@ def measure(results: Results) -> tuple[Group, ...]:
         "ancestors, attributes FROM entities ORDER BY entityID"
     )
     queries = _counts(results, "SELECT entityID, count(*) FROM queries GROUP BY ALL")
-    candidates = _counts(
-        results, "SELECT entityID, count(*) FROM (SELECT unnest(list_distinct(entityIDs)) AS entityID FROM candidates) GROUP BY ALL"
-    )
+    candidates = _counts(results, _PER_ENTITY.format(table="candidates"))
     downloaded = _counts(
         results,
-        "SELECT entityID, count(*) FROM (SELECT unnest(list_distinct(entityIDs)) AS entityID FROM candidates "
-        "SEMI JOIN (SELECT candidateID FROM downloads WHERE status = 'success') d USING (candidateID)) GROUP BY ALL",
+        _PER_ENTITY.format(
+            table="candidates SEMI JOIN (SELECT * FROM downloads WHERE status = 'success') d USING (candidateID)"
+        ),
     )
-    kept = _counts(
-        results, "SELECT entityID, count(*) FROM (SELECT unnest(list_distinct(entityIDs)) AS entityID FROM dataset) GROUP BY ALL"
-    )
+    kept = _counts(results, _PER_ENTITY.format(table="dataset"))
     rank = _group_rank(entities)
     groups: dict[str, list[Taxon]] = defaultdict(list)
     for entity in entities:

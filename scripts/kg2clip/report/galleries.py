@@ -57,12 +57,14 @@ def kept(results: Results, pictures: Pictures, limit: int = KEPT) -> tuple[KeptP
     return tuple(
         KeptPicture(
             {**sample, "texts": sorted(sample["texts"] or (), key=lambda text: -(text["weight"] or 0))},
-            tuple(names.get(entity, {"entityID": entity, "scientificName": entity, "vernacularName": None})
-                  for entity in sample["entityIDs"] or ()),
+            tuple(
+                names.get(entity, {"entityID": entity, "scientificName": entity, "vernacularName": None})
+                for entity in sample["entityIDs"] or ()
+            ),
             pictures.packed(sample),
         )
         for sample in samples
-    )  # fmt: skip
+    )
 
 
 def dropped(results: Results, pictures: Pictures, limit: int = DROPPED) -> tuple[DroppedLot, ...]:
@@ -89,7 +91,9 @@ def dropped(results: Results, pictures: Pictures, limit: int = DROPPED) -> tuple
     )
     names = _names(results, [entity for row in rows for entity in row["entityIDs"] or ()])
     lots: dict[tuple[str, str, str | None], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (_stage_order(row["stage"]), row["reason"] or "", row["match"] or "", row["draw"])):
+    for row in sorted(
+        rows, key=lambda row: (_stage_order(row["stage"]), row["reason"] or "", row["match"] or "", row["draw"])
+    ):
         row["names"] = [names[entity] for entity in row["entityIDs"] or () if entity in names]
         lots.setdefault((row["stage"], row["reason"] or "no reason given", row["match"]), []).append(row)
     return tuple(
@@ -115,6 +119,7 @@ def _stage_order(stage: str) -> int:
 
 def _names(results: Results, entities: list[str]) -> dict[str, Row]:
     rows = results.rows(
-        "SELECT entityID, scientificName, vernacularName FROM entities WHERE list_contains(?, entityID)", [sorted(set(entities))]
+        "SELECT entityID, scientificName, vernacularName FROM entities WHERE list_contains(?, entityID)",
+        [sorted(set(entities))],
     )
     return {row["entityID"]: row for row in rows}

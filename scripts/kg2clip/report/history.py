@@ -49,7 +49,10 @@ def steps(records: list[Row]) -> tuple[StepRecord, ...]:
     grouped: dict[str, list[Row]] = defaultdict(list)
     for record in records:
         grouped[record.get("step", "?")].append(record)
-    return tuple(_step(step, runs) for step, runs in sorted(grouped.items(), key=lambda pair: (pair[1][-1].get("date", ""), pair[0])))
+    return tuple(
+        _step(step, runs)
+        for step, runs in sorted(grouped.items(), key=lambda pair: (pair[1][-1].get("date", ""), pair[0]))
+    )
 
 
 def endpoint(results: Results, records: list[Row]) -> str:
@@ -92,6 +95,6 @@ def _training(results: Results, experiment: str) -> Training:
 
 
 def _figure(value: Any) -> str:
-    if isinstance(value, bool) or isinstance(value, str):
+    if isinstance(value, (bool, str)):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"

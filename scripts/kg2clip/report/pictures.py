@@ -86,7 +86,7 @@ class Pictures:
         return thumbnail(content) if content is not None else None
 
     def benchmark(self, name: str | None, key: str | None) -> Thumbnail | None:
-        """A benchmark's picture by its `split/key`; a name that the config does not know is looked for in all of them."""
+        """A benchmark's picture by its `split/key`; under an unknown name all benchmarks are searched for it."""
         split, _, member = (key or "").rpartition("/")
         known = self.results.benchmarks
         for folder in [known[name]] if name in known else list(known.values()):

@@ -42,20 +42,28 @@ def measure(results: Results) -> TextMix:
     total = sum(weights.values())
     pictures = results.number("SELECT count(*) FROM dataset")
     rows = results.rows(
-        "SELECT t.kind AS kind, t.origin AS origin, fsum(t.weight) AS weight, count(*) AS texts, count(DISTINCT t.text) AS distinct_ "
+        "SELECT t.kind AS kind, t.origin AS origin, fsum(t.weight) AS weight, "
+        "count(*) AS texts, count(DISTINCT t.text) AS distinct_ "
         "FROM (SELECT unnest(texts) AS t FROM dataset ORDER BY key) GROUP BY ALL ORDER BY kind, origin"
     )
     lines = Counter(_family(row["kind"], weights) for row in rows)
-    declared = {WEB: declared_web} | {kind: (1 - declared_web) * weight / total for kind, weight in weights.items() if total}
+    declared = {WEB: declared_web} | {
+        kind: (1 - declared_web) * weight / total for kind, weight in weights.items() if total
+    }
     shares = []
     for row in rows:
         family = _family(row["kind"], weights)
         share = declared.get(family) if lines[family] == 1 else None
-        shares.append(Share(row["kind"] or "", row["origin"] or "", share, row["weight"] / pictures, row["texts"], row["distinct_"]))
+        shares.append(
+            Share(
+                row["kind"] or "", row["origin"] or "", share, row["weight"] / pictures, row["texts"], row["distinct_"]
+            )
+        )
     absent = [kind for kind, weight in weights.items() if weight and not lines[kind]]
     shares += [Share(kind, "no text", declared[kind], 0.0, 0, 0) for kind in absent]
     without_web = results.number(
-        "SELECT count(*) FROM dataset WHERE len(list_filter(texts, lambda t: NOT list_contains(?, t.kind))) = 0", [list(weights)]
+        "SELECT count(*) FROM dataset WHERE len(list_filter(texts, lambda t: NOT list_contains(?, t.kind))) = 0",
+        [list(weights)],
     )
     return TextMix(
         tuple(sorted(shares, key=lambda share: (-share.effective, share.kind, share.origin))),

@@ -1,4 +1,4 @@
-"""The filters held against the embedded mirror's truth, where a run has one: scores, and every miss as a pair of pictures."""
+"""The detectors held against the embedded mirror's truth, if a run has one: scores, and misses as pairs of pictures."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ SCORES = pa.schema(
         ("recallHigh", pa.float64()),
     ]
 )
-MISS = pa.schema(
-    [(name, pa.string()) for name in ("detector", "kind", "outcome", "candidateID", "otherID", "detail")]
-)
+MISS = pa.schema([(name, pa.string()) for name in ("detector", "kind", "outcome", "candidateID", "otherID", "detail")])
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,8 @@ def _lots(results: Results, pictures: Pictures, path: str) -> tuple[MissLot, ...
     for row in rows:
         lots[row["detector"], row["kind"], row["outcome"]].append(row)
     return tuple(
-        MissLot(*lot, members[0]["total"], tuple(_miss(row, pictures) for row in members)) for lot, members in lots.items()
+        MissLot(*lot, members[0]["total"], tuple(_miss(row, pictures) for row in members))
+        for lot, members in lots.items()
     )
 
 

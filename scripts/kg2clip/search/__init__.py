@@ -1,1 +1,3 @@
-"""Stage `search`: queries in, `search/candidates.parquet` out: pictures found, with text, licence, creator and page, not yet fetched."""
+"""Stage `search`: queries in, `search/candidates.parquet` out: pictures found, with text, licence, creator and
+page, not yet fetched.
+"""

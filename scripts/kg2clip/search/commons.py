@@ -1,8 +1,8 @@
 """Wikimedia Commons: full-text search over file pages (MediaWiki API, generator=search with imageinfo).
 
-Terms: keyless; at most 3 calls at a time, an honest agent string, thumbnails at the standard widths only (reference: harvest 3.2).
-An answer is complete when it says `batchcomplete`; until then the same pages come again with other properties and are merged by
-page id (../shared/samples/README.md).
+Terms: keyless; at most 3 calls at a time, an honest agent string, thumbnails at the standard widths only (reference:
+harvest 3.2). An answer is complete when it says `batchcomplete`; until then the same pages come again with other
+properties and are merged by page id (../shared/samples/README.md).
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class Commons:
 
 
 def search_text(query: Query) -> str:
-    """A query in CirrusSearch's words: the name as a phrase, bitmaps only; characters that are operators there are left out."""
+    """A query in CirrusSearch's words: the name as a phrase, bitmaps only; characters that are operators there are
+    left out.
+    """
     words = [query["attribute"], f'"{_plain(query["name"])}"', query["disambiguation"]]
     return " ".join([*(_plain(word) if word[0] != '"' else word for word in words if word), "filetype:bitmap"])
 

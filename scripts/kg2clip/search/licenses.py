@@ -1,7 +1,9 @@
-"""Licences in one spelling: SPDX identifiers where there is one, `public-domain`, `all-rights-reserved`, else `unknown`.
+"""Licences in one spelling: SPDX identifiers where there is one, `public-domain`, `all-rights-reserved`, else
+`unknown`.
 
-Unknown is a value, not a guess. The forms read are those of the recorded answers: cc-by-sa-4.0, CC BY-SA 4.0, CC_BY_NC_4_0,
-http://creativecommons.org/licenses/by-nc/4.0/legalcode, CC0, pd, "Public domain", "© all rights reserved".
+Unknown is a value, not a guess. The forms read are those of the recorded answers: cc-by-sa-4.0, CC BY-SA 4.0,
+CC_BY_NC_4_0, http://creativecommons.org/licenses/by-nc/4.0/legalcode, CC0, pd, "Public domain", "© all rights
+reserved".
 """
 
 from __future__ import annotations

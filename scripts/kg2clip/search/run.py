@@ -78,7 +78,7 @@ def merge_hits(paths: Sequence[Path]) -> pa.Table:
         f"best.{name}" for name in tables.CANDIDATES.names if name not in ("queryIDs", "entityIDs", "rank")
     )
     hits = duckdb.read_parquet([str(path) for path in paths])  # noqa: F841 - DuckDB finds it by its name
-    return duckdb.sql(
+    merged = duckdb.sql(
         f"""
         WITH merged AS (
             SELECT candidateID, min(rank) AS rank,
@@ -90,4 +90,6 @@ def merge_hits(paths: Sequence[Path]) -> pa.Table:
         SELECT {columns}, merged.queryIDs, merged.entityIDs, merged.rank
         FROM best JOIN merged USING (candidateID) ORDER BY candidateID
         """
-    ).to_arrow_table()
+    )
+    assert merged is not None  # only statements without result give None
+    return merged.to_arrow_table()

@@ -1,7 +1,8 @@
 """What an image source is: a name, and a way to answer a query page by page.
 
-A source only builds requests and reads answers; `Answers` asks, waits, counts calls and keeps what came back. To add a source,
-write such a class, name it in `SOURCES` (search/run.py) and give its settings a place in config/schema.yaml.
+A source only builds requests and reads answers; `Answers` asks, waits, counts calls and keeps what came back. To add
+a source, write such a class, name it in `SOURCES` (search/run.py) and give its settings a place in
+config/schema.yaml.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def altered(seed: int, width: int = 450, height: int = 300) -> Image.Image:
 def judged(harvest: Any) -> Any:
     """Pictures of every fate, decoded and decided on."""
     harvest.pictures = {
-        "a-original": encoded(texture(1), quality=95),
+        "a-first": encoded(texture(1), quality=95),
         "a-same-bytes": encoded(texture(1), quality=95),
         "a-small": encoded(altered(1, 330, 220), quality=40),
         "a-mirrored": encoded(ImageOps.mirror(texture(1)), quality=80),
@@ -53,7 +53,7 @@ def judged(harvest: Any) -> Any:
     benchmark(
         harvest.folder / "bench",
         {
-            "dev": [encoded(texture(3, 900, 600))],
+            "dev": [encoded(altered(3, 900, 600))],
             "test": [encoded(texture(100)), encoded(texture(4)), encoded(texture(5))],
         },
     )
@@ -72,7 +72,7 @@ def test_every_fate(judged: Any) -> None:
     rows = decided(judged)
     fates = {key: (row["stage"], row["reason"]) for key, row in rows.items()}
     assert fates == {
-        "a-original": (None, None),
+        "a-first": (None, None),
         "a-same-bytes": ("duplicate", "duplicate"),
         "a-small": ("duplicate", "duplicate"),
         "a-mirrored": ("duplicate", "duplicate"),
@@ -92,8 +92,8 @@ def test_every_fate(judged: Any) -> None:
         "l-noncommercial": ("duplicate", "duplicate"),
         "l-open": (None, None),
     }
-    assert {key for key, row in rows.items() if row["kept"]} == {"a-original", "b-alone", "l-open"}
-    assert {rows[key]["survivorID"] for key in rows if key.startswith("a-")} == {"a-original"}
+    assert {key for key, row in rows.items() if row["kept"]} == {"a-first", "b-alone", "l-open"}
+    assert {rows[key]["survivorID"] for key in rows if key.startswith("a-")} == {"a-first"}
     assert rows["l-noncommercial"]["survivorID"] == "l-open"
     assert rows["b-alone"]["survivorID"] == "b-alone" and rows["k-gone"]["survivorID"] is None
     matches = {key: row["match"] for key, row in rows.items()}

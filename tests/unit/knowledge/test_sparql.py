@@ -12,7 +12,10 @@ from kg2clip import web
 from kg2clip.errors import IncompleteError, UserError
 from kg2clip.knowledge.sparql import Endpoint, iri, literal
 
-TWO = {"head": {"vars": ["item"]}, "results": {"bindings": [{"item": {"type": "uri", "value": f"x:{n}"}} for n in (1, 2)]}}
+TWO = {
+    "head": {"vars": ["item"]},
+    "results": {"bindings": [{"item": {"type": "uri", "value": f"x:{n}"}} for n in (1, 2)]},
+}
 JSON = {"Content-Type": "application/sparql-results+json"}
 
 
@@ -113,7 +116,9 @@ def test_a_public_endpoint_needs_a_contact(tmp_path: Path) -> None:
         Endpoint("https://qlever.dev/api/wikidata", "", tmp_path).select("SELECT 1")
 
 
-@pytest.mark.parametrize("text", ["O'Brien's", 'say "x"', "back\\slash", "two\nlines", "a}b", "\u202eabc", 'x" . ?s ?p ?o'])
+@pytest.mark.parametrize(
+    "text", ["O'Brien's", 'say "x"', "back\\slash", "two\nlines", "a}b", "\u202eabc", 'x" . ?s ?p ?o']
+)
 def test_literals_keep_what_they_hold(text: str) -> None:
     quoted = literal(text)
     assert json.loads(quoted.replace("\\'", "'")) == text, "SPARQL's escapes are those of JSON here"

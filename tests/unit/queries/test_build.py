@@ -26,7 +26,9 @@ PLANT = entity("wd:Q2", [("Prunella", "scientific")], [("Lamiaceae", None), ("Eu
 
 
 def build(entities, **changes):
-    return build_queries(entities, settings.complete({"project": "x", "knowledge": {"roots": ["x"]}, "queries": changes}, "t")["queries"])
+    return build_queries(
+        entities, settings.complete({"project": "x", "knowledge": {"roots": ["x"]}, "queries": changes}, "t")["queries"]
+    )
 
 
 def texts(rows, identifier):
@@ -59,4 +61,6 @@ def test_the_same_text_is_one_query_and_its_id_is_stable() -> None:
     twice = entity("wd:Q3", [("Bombus", "scientific"), ("bombus", "alias")], [])
     rows = build([twice])
     assert [row["text"] for row in rows] == ["Bombus"]
-    assert [row["queryID"] for row in rows] == [row["queryID"] for row in build([PLANT, twice]) if row["entityID"] == "wd:Q3"]
+    assert [row["queryID"] for row in rows] == [
+        row["queryID"] for row in build([PLANT, twice]) if row["entityID"] == "wd:Q3"
+    ]

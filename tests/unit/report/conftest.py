@@ -26,7 +26,12 @@ HOSTILE = [
     "\u202egnp.elgae\u2066 \u200f' onmouseover='alert(2)",
     "</style><style>*{display:none}</style> {{ 7 * 7 }} \x00\x07",
 ]
-HOSTILE_LINKS = ["javascript:alert(3)", "data:text/html,<script>alert(4)</script>", 'https://x.test/"onclick="alert(5)', "//x.test/a"]
+HOSTILE_LINKS = [
+    "javascript:alert(3)",
+    "data:text/html,<script>alert(4)</script>",
+    'https://x.test/"onclick="alert(5)',
+    "//x.test/a",
+]
 
 SPECIES = [
     ("wd:Q25334", "Bombus terrestris", "buff-tailed bumblebee", "Insecta", "bumblebees"),
@@ -94,11 +99,18 @@ def make_run(root: Path, per_species: int = 14, picture: Any = None) -> Run:
         write_json(
             folder / "provenance" / f"{step}.json",
             {
-                "step": step, "date": "2026-11-20T10:00:00Z", "seconds": 12.5, "python": "3.11.9", "machine": "x86_64",
-                "versions": {"pyarrow": "26.0.1"}, "settings": {}, "settingsHash": stable_hash(step),
-                "counts": {"rows": 5, "note": HOSTILE[0]}, **({"endpoint": "https://graph.test/sparql"} if step == "export_entities" else {}),
+                "step": step,
+                "date": "2026-11-20T10:00:00Z",
+                "seconds": 12.5,
+                "python": "3.11.9",
+                "machine": "x86_64",
+                "versions": {"pyarrow": "26.0.1"},
+                "settings": {},
+                "settingsHash": stable_hash(step),
+                "counts": {"rows": 5, "note": HOSTILE[0]},
+                **({"endpoint": "https://graph.test/sparql"} if step == "export_entities" else {}),
             },
-        )  # fmt: skip
+        )
     return made
 
 
@@ -130,16 +142,40 @@ def write_tar(path: Path, members: dict[str, bytes]) -> dict[str, tuple[int, int
 def _entities(folder: Path) -> None:
     rows = [
         {
-            "entityID": identifier, "taxonID": "ncbi:1", "scientificName": name, "vernacularName": common, "taxonRank": "species",
-            "kingdom": "Animalia", "naturalType": kind, "sitelinks": 40,
-            "ancestors": [{"entityID": "wd:Q1", "taxonID": "ncbi:2", "scientificName": group, "vernacularName": None, "taxonRank": "class"}],
-            "attributes": [{"category": "colour", "value": "yellow", "source": "P462"}, {"category": HOSTILE[0], "value": HOSTILE[1], "source": "P1"}],
+            "entityID": identifier,
+            "taxonID": "ncbi:1",
+            "scientificName": name,
+            "vernacularName": common,
+            "taxonRank": "species",
+            "kingdom": "Animalia",
+            "naturalType": kind,
+            "sitelinks": 40,
+            "ancestors": [
+                {
+                    "entityID": "wd:Q1",
+                    "taxonID": "ncbi:2",
+                    "scientificName": group,
+                    "vernacularName": None,
+                    "taxonRank": "class",
+                }
+            ],
+            "attributes": [
+                {"category": "colour", "value": "yellow", "source": "P462"},
+                {"category": HOSTILE[0], "value": HOSTILE[1], "source": "P1"},
+            ],
         }
         for identifier, name, common, group, kind in SPECIES
-    ]  # fmt: skip
+    ]
     tables.write(rows, tables.ENTITIES, folder / "knowledge" / "entities.parquet")
     queries = [
-        {"queryID": stable_hash(name), "entityID": identifier, "kind": "noun", "text": name, "name": name, "nameKind": "scientific"}
+        {
+            "queryID": stable_hash(name),
+            "entityID": identifier,
+            "kind": "noun",
+            "text": name,
+            "name": name,
+            "nameKind": "scientific",
+        }
         for identifier, name, *_ in SPECIES
     ]
     tables.write(queries, tables.QUERIES, folder / "queries" / "queries.parquet")
@@ -154,13 +190,22 @@ def _candidates(folder: Path, per_species: int) -> list[dict[str, Any]]:
             source_id = f"{name} {number}"
             rows.append(
                 {
-                    "candidateID": candidate_id("commons", source_id), "source": "commons", "sourceID": source_id,
-                    "accessURI": f"http://upload.test/{number}.jpg", "furtherInformationURL": HOSTILE_LINKS[number % 5] if number % 5 < 4 else f"https://commons.test/{number}",
-                    "title": HOSTILE[number % 4], "license": "CC-BY-SA-4.0" if number % 3 else "CC0-1.0",
-                    "licenseURL": "https://creativecommons.test/by-sa", "creator": HOSTILE[(number + 1) % 4] if number % 4 else "",
-                    "queryIDs": [stable_hash(name)], "entityIDs": [identifier], "rank": number,
+                    "candidateID": candidate_id("commons", source_id),
+                    "source": "commons",
+                    "sourceID": source_id,
+                    "accessURI": f"http://upload.test/{number}.jpg",
+                    "furtherInformationURL": HOSTILE_LINKS[number % 5]
+                    if number % 5 < 4
+                    else f"https://commons.test/{number}",
+                    "title": HOSTILE[number % 4],
+                    "license": "CC-BY-SA-4.0" if number % 3 else "CC0-1.0",
+                    "licenseURL": "https://creativecommons.test/by-sa",
+                    "creator": HOSTILE[(number + 1) % 4] if number % 4 else "",
+                    "queryIDs": [stable_hash(name)],
+                    "entityIDs": [identifier],
+                    "rank": number,
                 }
-            )  # fmt: skip
+            )
     tables.write(rows, tables.CANDIDATES, folder / "search" / "candidates.parquet")
     return rows
 
@@ -178,7 +223,13 @@ def _decide(candidates: list[dict[str, Any]], made: Run) -> list[dict[str, Any]]
     rows: list[dict[str, Any]] = []
     fates = itertools.cycle([None, *FATES, None, None, None, None])
     for candidate, fate in zip(candidates, fates, strict=False):
-        row = {"candidateID": candidate["candidateID"], "kept": fate is None, "width": 640, "height": 480, "pdqQuality": 90}
+        row = {
+            "candidateID": candidate["candidateID"],
+            "kept": fate is None,
+            "width": 640,
+            "height": 480,
+            "pdqQuality": 90,
+        }
         if fate is None:
             made.kept += 1
             row["survivorID"] = candidate["candidateID"]
@@ -194,41 +245,60 @@ def _decide(candidates: list[dict[str, Any]], made: Run) -> list[dict[str, Any]]
     return rows
 
 
-def _curate(folder: Path, candidates: list[dict[str, Any]], decisions: list[dict[str, Any]], jpegs: dict[str, bytes]) -> None:
+def _curate(
+    folder: Path, candidates: list[dict[str, Any]], decisions: list[dict[str, Any]], jpegs: dict[str, bytes]
+) -> None:
     tables.write(decisions, tables.DECISIONS, folder / "curate" / "decisions.parquet")
     stage = {row["candidateID"]: row.get("stage") for row in decisions}
     for batch, chosen in (("commons-000", candidates[::2]), ("commons-001", candidates[1::2])):
         fetched = [row["candidateID"] for row in chosen if stage[row["candidateID"]] != "download"]
         downloads = [
             {
-                "candidateID": row["candidateID"], "batch": batch, "lane": "commons", "shard": "00000.tar",
+                "candidateID": row["candidateID"],
+                "batch": batch,
+                "lane": "commons",
+                "shard": "00000.tar",
                 "status": "success" if row["candidateID"] in fetched else "failed",
                 "reason": None if row["candidateID"] in fetched else "http-404",
             }
             for row in chosen
-        ]  # fmt: skip
+        ]
         tables.write(downloads, tables.DOWNLOADS, folder / "download" / f"{batch}.manifest.parquet")
         decoded = [key for key in fetched if stage[key] != "decode"]
         places = write_tar(folder / "curate" / batch / "00000.tar", {f"{key}.jpg": jpegs[key] for key in decoded})
         features = [
             {
-                "candidateID": key, "batch": batch, "status": "decoded" if key in decoded else "refused",
+                "candidateID": key,
+                "batch": batch,
+                "status": "decoded" if key in decoded else "refused",
                 "reason": None if key in decoded else "truncated",
-                **({"tar": f"{batch}/00000.tar", "offset": places[f"{key}.jpg"][0], "size": places[f"{key}.jpg"][1]} if key in decoded else {}),
+                **(
+                    {"tar": f"{batch}/00000.tar", "offset": places[f"{key}.jpg"][0], "size": places[f"{key}.jpg"][1]}
+                    if key in decoded
+                    else {}
+                ),
             }
             for key in fetched
-        ]  # fmt: skip
+        ]
         tables.write(features, tables.FEATURES, folder / "curate" / f"{batch}.features.parquet")
 
 
-def _pack(folder: Path, candidates: list[dict[str, Any]], decisions: list[dict[str, Any]], jpegs: dict[str, bytes]) -> None:
+def _pack(
+    folder: Path, candidates: list[dict[str, Any]], decisions: list[dict[str, Any]], jpegs: dict[str, bytes]
+) -> None:
     kept = [row for row, decision in zip(candidates, decisions, strict=True) if decision["kept"]]
-    places = write_tar(folder / "dataset" / "train-00000.tar", {f"{row['candidateID']}.jpg": jpegs[row["candidateID"]] for row in kept})
+    places = write_tar(
+        folder / "dataset" / "train-00000.tar", {f"{row['candidateID']}.jpg": jpegs[row["candidateID"]] for row in kept}
+    )
     names = {identifier: name for identifier, name, *_ in SPECIES}
     rows = []
     for number, row in enumerate(kept):
         key = row["candidateID"]
-        web = [{"text": row["title"], "kind": "alt-text", "origin": "title", "language": "en", "weight": 0.5}] if number % 2 else []
+        web = (
+            [{"text": row["title"], "kind": "alt-text", "origin": "title", "language": "en", "weight": 0.5}]
+            if number % 2
+            else []
+        )
         rest = 0.5 if web else 1.0
         name = names[row["entityIDs"][0]]
         graph = [
@@ -240,11 +310,32 @@ def _pack(folder: Path, candidates: list[dict[str, Any]], decisions: list[dict[s
         offset, size = places[f"{key}.jpg"]
         rows.append(
             {
-                "key": key, "split": "train", "shard": "train-00000.tar", "offset": offset, "size": size, "sha256": sha256_bytes(jpegs[key]),
-                "width": 64, "height": 48, "candidateIDs": [key], "texts": web + graph,
-                **{name: row[name] for name in ("entityIDs", "queryIDs", "source", "license", "licenseURL", "creator", "title", "accessURI", "furtherInformationURL")},
+                "key": key,
+                "split": "train",
+                "shard": "train-00000.tar",
+                "offset": offset,
+                "size": size,
+                "sha256": sha256_bytes(jpegs[key]),
+                "width": 64,
+                "height": 48,
+                "candidateIDs": [key],
+                "texts": web + graph,
+                **{
+                    name: row[name]
+                    for name in (
+                        "entityIDs",
+                        "queryIDs",
+                        "source",
+                        "license",
+                        "licenseURL",
+                        "creator",
+                        "title",
+                        "accessURI",
+                        "furtherInformationURL",
+                    )
+                },
             }
-        )  # fmt: skip
+        )
     tables.write(rows, tables.DATASET, folder / "dataset" / "manifest.parquet")
 
 
@@ -257,23 +348,42 @@ def _benchmark(benchmark: Path, draw: Any) -> None:
     (benchmark / "classnames.txt").write_text("\n".join(name for _, name, *_ in SPECIES))
     write_json(
         benchmark / "classes.json",
-        [{"entityID": identifier, "scientificName": name, "vernacularName": common} for identifier, name, common, *_ in SPECIES],
+        [
+            {"entityID": identifier, "scientificName": name, "vernacularName": common}
+            for identifier, name, common, *_ in SPECIES
+        ],
     )
 
 
 def _models(folder: Path) -> None:
-    history = [{"step": s, "epoch": s // 20, "loss": 4.8 * 0.98**s + 0.4, "lr": 1e-3 * min(1, s / 20), "imagesPerSecond": 130.0} for s in range(1, 121)]
-    write_json(folder / "models" / "main" / "metrics.json", {"steps": 120, "samples": 15360, "seconds": 118.25, "history": history})
+    history = [
+        {
+            "step": s,
+            "epoch": s // 20,
+            "loss": 4.8 * 0.98**s + 0.4,
+            "lr": 1e-3 * min(1, s / 20),
+            "imagesPerSecond": 130.0,
+        }
+        for s in range(1, 121)
+    ]
+    write_json(
+        folder / "models" / "main" / "metrics.json",
+        {"steps": 120, "samples": 15360, "seconds": 118.25, "history": history},
+    )
     write_json(folder / "models" / "untrained" / "metrics.json", {"steps": 0, "history": []})
 
 
-# Test top-1 by experiment, form and prompts. The prompts best on test for `main` and common names are not those best on dev.
+# Test top-1 by experiment, form and prompts. For `main` and common names the best on test are not the best on dev.
 TEST_TOP1 = {
-    ("main", "scientific", "bare"): 0.75, ("main", "scientific", "photo"): 0.5,
-    ("main", "common", "bare"): 0.625, ("main", "common", "photo"): 0.875,
-    ("untrained", "scientific", "bare"): 0.25, ("untrained", "scientific", "photo"): 0.125,
-    ("untrained", "common", "bare"): 0.125, ("untrained", "common", "photo"): 0.125,
-}  # fmt: skip
+    ("main", "scientific", "bare"): 0.75,
+    ("main", "scientific", "photo"): 0.5,
+    ("main", "common", "bare"): 0.625,
+    ("main", "common", "photo"): 0.875,
+    ("untrained", "scientific", "bare"): 0.25,
+    ("untrained", "scientific", "photo"): 0.125,
+    ("untrained", "common", "bare"): 0.125,
+    ("untrained", "common", "photo"): 0.125,
+}
 
 
 def _evaluation(folder: Path) -> None:
@@ -281,18 +391,37 @@ def _evaluation(folder: Path) -> None:
     scores: list[dict[str, Any]] = []
     predictions: dict[str, list[dict[str, Any]]] = {"main": [], "untrained": []}
     for (experiment, form, prompts), top1 in TEST_TOP1.items():
-        common = {"experiment": experiment, "benchmark": "heldout", "nameForm": form, "prompts": prompts, "chosen": prompts == "bare", "pictures": pictures, "classes": classes}
+        common = {
+            "experiment": experiment,
+            "benchmark": "heldout",
+            "nameForm": form,
+            "prompts": prompts,
+            "chosen": prompts == "bare",
+            "pictures": pictures,
+            "classes": classes,
+        }
         dev = {"top1": 0.7 if prompts == "bare" else 0.4, "top5": 0.9, "macro": 0.6}
         dev["top1"] += (0.1 if form == "scientific" else 0.0) - (0.35 if experiment == "untrained" else 0.0)
         scores += [{**common, "split": "dev", "metric": metric, "value": value} for metric, value in dev.items()]
         test = {"top1": top1, "top5": 0.95, "macro": top1 - 0.01}
-        scores += [{**common, "split": "test", "metric": m, "value": v, "low": v - 0.1, "high": min(1, v + 0.1)} for m, v in test.items()]
+        scores += [
+            {**common, "split": "test", "metric": m, "value": v, "low": v - 0.1, "high": min(1, v + 0.1)}
+            for m, v in test.items()
+        ]
         for number in range(pictures):
             label = number % classes
             # Round by round: the first `top1` of the pictures are right, every other is called the next class.
             guess = label if number < top1 * pictures else (label + 1) % classes
             predictions[experiment].append(
-                {"key": f"s{number:07d}", "split": "test", "label": label, "nameForm": form, "prompts": prompts, "top": [guess], "scores": [0.3]}
+                {
+                    "key": f"s{number:07d}",
+                    "split": "test",
+                    "label": label,
+                    "nameForm": form,
+                    "prompts": prompts,
+                    "top": [guess],
+                    "scores": [0.3],
+                }
             )
     tables.write(scores, tables.SCORES, folder / "evaluation" / "scores.parquet")
     for experiment, rows in predictions.items():
@@ -300,16 +429,52 @@ def _evaluation(folder: Path) -> None:
 
 
 def _truth(folder: Path, decisions: list[dict[str, Any]]) -> None:
-    score = {"precision": 0.9, "precisionLow": 0.7, "precisionHigh": 0.97, "recall": 0.8, "recallLow": 0.6, "recallHigh": 0.9}
+    score = {
+        "precision": 0.9,
+        "precisionLow": 0.7,
+        "precisionHigh": 0.97,
+        "recall": 0.8,
+        "recallLow": 0.6,
+        "recallHigh": 0.9,
+    }
     rows = [
-        {"detector": "duplicate", "kind": "crop", "planted": 10, "found": 9, "truePositives": 8, "falsePositives": 1, **score},
+        {
+            "detector": "duplicate",
+            "kind": "crop",
+            "planted": 10,
+            "found": 9,
+            "truePositives": 8,
+            "falsePositives": 1,
+            **score,
+        },
         {"detector": "decode", "kind": "bomb", "planted": 0, "found": 0, "truePositives": 0, "falsePositives": 0},
     ]
     tables.write(rows, SCORES, folder / "mirror" / "scores.parquet")
     kept = [row["candidateID"] for row in decisions if row["kept"]]
     misses = [
-        {"detector": "duplicate", "kind": "crop", "outcome": "missed", "candidateID": kept[0], "otherID": kept[1], "detail": HOSTILE[0]},
-        {"detector": "duplicate", "kind": "crop", "outcome": "missed", "candidateID": kept[2], "otherID": "benchmark/test/s0000002", "detail": "kept"},
-        {"detector": "duplicate", "kind": "crop", "outcome": "false alarm", "candidateID": kept[3], "otherID": None, "detail": "not a copy"},
+        {
+            "detector": "duplicate",
+            "kind": "crop",
+            "outcome": "missed",
+            "candidateID": kept[0],
+            "otherID": kept[1],
+            "detail": HOSTILE[0],
+        },
+        {
+            "detector": "duplicate",
+            "kind": "crop",
+            "outcome": "missed",
+            "candidateID": kept[2],
+            "otherID": "benchmark/test/s0000002",
+            "detail": "kept",
+        },
+        {
+            "detector": "duplicate",
+            "kind": "crop",
+            "outcome": "false alarm",
+            "candidateID": kept[3],
+            "otherID": None,
+            "detail": "not a copy",
+        },
     ]
     tables.write(misses, MISS, folder / "mirror" / "misses.parquet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from kg2clip import tables
 from kg2clip.files import write_json
-from kg2clip.report import accuracy, charts, coverage, funnel, galleries, history, texts
+from kg2clip.report import accuracy, charts, coverage, funnel, galleries, history, notices, texts
 from kg2clip.report.pictures import Pictures, thumbnail
 from kg2clip.report.truth import measure as measure_truth
 
@@ -27,7 +28,7 @@ def test_funnel_adds_up(run: Any) -> None:
 def test_steps_chain(run: Any) -> None:
     steps = funnel.measure(run.open()).steps
     assert [step.stage for step in steps] == ["download", "decode", "filter", "duplicate", "decontamination"]
-    assert all(after.entered == before.left for before, after in zip(steps, steps[1:], strict=False))
+    assert all(after.entered == before.left for before, after in itertools.pairwise(steps))
 
 
 @pytest.mark.parametrize(
@@ -35,8 +36,16 @@ def test_steps_chain(run: Any) -> None:
     [
         ("curate/decisions.parquet", tables.DECISIONS, "Every candidate has exactly one decision"),
         ("dataset/manifest.parquet", tables.DATASET, "The dataset has a sample for each kept picture"),
-        ("curate/commons-000.features.parquet", tables.FEATURES, "The picture tables hold what the decisions call decoded"),
-        ("download/commons-001.manifest.parquet", tables.DOWNLOADS, "The download manifests hold what the decisions call downloaded"),
+        (
+            "curate/commons-000.features.parquet",
+            tables.FEATURES,
+            "The picture tables hold what the decisions call decoded",
+        ),
+        (
+            "download/commons-001.manifest.parquet",
+            tables.DOWNLOADS,
+            "The download manifests hold what the decisions call downloaded",
+        ),
     ],
 )
 def test_a_lost_row_is_said_loudly(run: Any, table: str, schema: Any, broken: str) -> None:
@@ -59,6 +68,18 @@ def test_a_failed_try_and_its_retry_count_once(run: Any) -> None:
     failed = [{**row, "status": "failed", "reason": "timeout"} for row in rows if row["status"] == "success"]
     tables.write(failed, tables.DOWNLOADS, run.folder / "download" / "commons-000.retry.manifest.parquet")
     assert funnel.measure(run.open()).adds_up
+
+
+def test_what_could_not_be_fetched_for_now_is_a_warning(run: Any) -> None:
+    assert "Incomplete" not in run.html()
+    path = run.folder / "curate" / "decisions.parquet"
+    rows = tables.read(path).to_pylist()
+    tables.write(
+        [{**row, "reason": "host-down"} if row["stage"] == "download" else row for row in rows], tables.DECISIONS, path
+    )
+    lost = run.losses["download", "http-404"]
+    assert f"Incomplete: {lost} of 70 candidates could not be fetched for now." in run.html()
+    assert notices.may_pass("http-503") and not notices.may_pass("http-404") and not notices.may_pass("robots")
 
 
 def test_coverage_counts_every_entity(run: Any) -> None:
@@ -107,11 +128,20 @@ def test_headline_is_chosen_on_dev_and_reported_on_test(run: Any) -> None:
     measured = accuracy.measure(run.open())
     assert measured.headline is not None
     # On test, `photo` with common names is better (0.875), but dev knows nothing of that.
-    assert (measured.headline.experiment, measured.headline.name_form, measured.headline.prompts) == ("main", "scientific", "bare")
+    assert (measured.headline.experiment, measured.headline.name_form, measured.headline.prompts) == (
+        "main",
+        "scientific",
+        "bare",
+    )
     assert measured.headline.top1 == 0.75
     assert measured.headline.chance == pytest.approx(1 / 6)
     assert len(measured.scores) == 4 and len(measured.grid) == 8
-    assert [score.experiment for score in measured.scores] == ["untrained", "untrained", "main", "main"]  # the config's order
+    assert [score.experiment for score in measured.scores] == [
+        "untrained",
+        "untrained",
+        "main",
+        "main",
+    ]  # the config's order
 
 
 def test_classes_and_confusions_come_from_the_predictions(run: Any) -> None:
@@ -151,9 +181,13 @@ def test_galleries_are_seeded_and_spread_over_entities(run: Any) -> None:
     first = galleries.kept(results, Pictures(results), limit=5)
     assert len({picture.sample["entityIDs"][0] for picture in first}) == 5
     assert all(picture.thumbnail for picture in first)
-    assert [p.sample["key"] for p in first] == [p.sample["key"] for p in galleries.kept(results, Pictures(results), limit=5)]
+    assert [p.sample["key"] for p in first] == [
+        p.sample["key"] for p in galleries.kept(results, Pictures(results), limit=5)
+    ]
     results.settings["seed"] = 2
-    assert [p.sample["key"] for p in first] != [p.sample["key"] for p in galleries.kept(results, Pictures(results), limit=5)]
+    assert [p.sample["key"] for p in first] != [
+        p.sample["key"] for p in galleries.kept(results, Pictures(results), limit=5)
+    ]
 
 
 def test_dropped_pictures_stand_beside_what_they_repeat(run: Any) -> None:
@@ -191,9 +225,18 @@ def test_a_broken_picture_gives_no_thumbnail() -> None:
 
 def test_steps_gather_batches_and_leave_the_reports_own_record_out(run: Any) -> None:
     for number in range(3):
-        record = {"step": "decode_batch", "date": f"2026-11-20T10:00:0{number}Z", "seconds": 2.0, "settingsHash": "ab", "counts": {"n": number}}
+        record = {
+            "step": "decode_batch",
+            "date": f"2026-11-20T10:00:0{number}Z",
+            "seconds": 2.0,
+            "settingsHash": "ab",
+            "counts": {"n": number},
+        }
         write_json(run.folder / "provenance" / f"decode_batch.commons-00{number}.json", record)
-    write_json(run.folder / "provenance" / "make_report.json", {"step": "make_report", "date": "2030-01-01T00:00:00Z", "counts": {}})
+    write_json(
+        run.folder / "provenance" / "make_report.json",
+        {"step": "make_report", "date": "2030-01-01T00:00:00Z", "counts": {}},
+    )
     line = next(step for step in history.steps(run.open().provenance()) if step.step == "decode_batch")
     assert (line.runs, line.seconds, line.settings_hashes) == (3, 6.0, ("ab",))
     assert (line.first, line.last) == ("2026-11-20T10:00:00Z", "2026-11-20T10:00:02Z")

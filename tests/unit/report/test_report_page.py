@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -17,7 +18,8 @@ import pytest
 
 from kg2clip import settings, tables
 from kg2clip.errors import UserError
-from kg2clip.report import page
+from kg2clip.report import filters
+from kg2clip.report.results import open_results
 
 PROGRAM = Path(__file__).resolve().parents[3] / "scripts" / "make_report.py"
 VOID = {"meta", "link", "img", "input", "br"}
@@ -82,7 +84,9 @@ def test_no_control_or_direction_characters_reach_the_page(html: str) -> None:
 
 def test_policy_lets_only_our_own_style_and_script_run(html: str) -> None:
     elements = Elements(html)
-    policy = next(meta["content"] for meta in elements.named("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        meta["content"] for meta in elements.named("meta") if meta.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy is not None
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
     for kind in ("script", "style"):
@@ -121,7 +125,7 @@ def test_anchors_lead_somewhere_and_headings_are_in_order(html: str) -> None:
     assert anchors <= set(identifiers)
     levels = [int(tag[1]) for tag, _ in elements.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 def test_pictures_have_alternative_texts_and_tables_have_headers(html: str) -> None:
@@ -152,16 +156,16 @@ def test_pictures_have_alternative_texts_and_tables_have_headers(html: str) -> N
     ],
 )
 def test_safe_url(address: str | None, usable: bool) -> None:
-    assert page.safe_url(address) == (address if usable else None)
+    assert filters.safe_url(address) == (address if usable else None)
 
 
 def test_numbers() -> None:
-    assert page.number(1234567) == "1,234,567"
-    assert page.number(None) == "–"
-    assert page.percent(0.12345) == "12.3\N{NO-BREAK SPACE}%"
-    assert page.percent(float("nan")) == "–"
-    assert page.width(1, 10_000) == "w1"  # a single picture among many is still seen
-    assert page.width(0, 0) == "w0"
+    assert filters.number(1234567) == "1,234,567"
+    assert filters.number(None) == "–"
+    assert filters.percent(0.12345) == "12.3\N{NO-BREAK SPACE}%"
+    assert filters.percent(float("nan")) == "–"
+    assert filters.width(1, 10_000) == "w1"  # a single picture among many is still seen
+    assert filters.width(0, 0) == "w0"
 
 
 def test_deterministic_apart_from_the_date(run: Any) -> None:
@@ -203,7 +207,16 @@ def test_an_empty_dataset_is_said_and_does_not_fail(run: Any) -> None:
 
 def program(run: Any, *extra: str) -> subprocess.CompletedProcess[str]:
     output, facts = run.folder / "report" / "index.html", run.folder / "provenance" / "make_report.json"
-    command = [sys.executable, str(PROGRAM), "--results", str(run.folder), "--output", str(output), "--provenance", str(facts)]
+    command = [
+        sys.executable,
+        str(PROGRAM),
+        "--results",
+        str(run.folder),
+        "--output",
+        str(output),
+        "--provenance",
+        str(facts),
+    ]
     return subprocess.run([*command, "--config", str(run.config), *extra], capture_output=True, text=True, check=False)
 
 
@@ -276,8 +289,6 @@ def test_decoded_tars_may_be_gone(run: Any) -> None:
     assert "no picture stored" in run.html()
 
 
-def test_config_of_another_project_folder(run: Any, tmp_path: Path) -> None:
+def test_an_absent_folder_is_named(run: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no folder"):
-        from kg2clip.report.results import open_results
-
         open_results(tmp_path / "absent", settings.load(run.config))

@@ -19,7 +19,11 @@ from kg2clip.search.commons import Commons, read_pages, search_text
 from kg2clip.search.run import merge_hits, search_source
 from kg2clip.search.source import Answers
 
-CONFIG = {"project": "x", "knowledge": {"roots": ["x"]}, "search": {"sources": {"commons": {"api": "http://commons.test/w/api.php"}}}}
+CONFIG = {
+    "project": "x",
+    "knowledge": {"roots": ["x"]},
+    "search": {"sources": {"commons": {"api": "http://commons.test/w/api.php"}}},
+}
 
 
 def query(text: str = "Turdus merula", **changes: Any) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def turned(points: PointsLike, degrees: float) -> Points:
 
 def moved(points: PointsLike, x: float, y: float) -> Points:
     """Move points by (x, y)."""
-    return np.asarray(points, dtype=float) + np.array([x, y])
+    offset = np.array([x, y])
+    return np.asarray(np.asarray(points, dtype=float) + offset, dtype=float)
 
 
 def ribbon(spine: PointsLike, widths: Sequence[float] | NDArray[np.float64]) -> Points:

@@ -1,0 +1,102 @@
+"""Filters of the templates: texts and addresses from outside made harmless, numbers made readable."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from markupsafe import Markup
+
+MAX_TEXT = 300  # characters of a text from the web
+
+# C0 and C1 controls without tab and line feed, for which HTML has no place; and the characters that embed, override or
+# isolate a direction of writing: an unclosed isolate swallows the end of a <bdi>, so <bdi> alone does not hold them.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+# What the short reasons of the tables mean, for a reader who sees them for the first time.
+REASONS = {
+    "dns": "the host has no address",
+    "dns-unreachable": "no name server answered, for now",
+    "connect": "the host did not answer, for now",
+    "timeout": "it took too long, for now",
+    "host-down": "the host was given up, for now",
+    "robots-unreachable": "robots.txt could not be read, for now",
+    "cut": "the answer ended too early, for now",
+    "certificate": "the host's certificate is not valid",
+    "too-large": "more bytes than allowed",
+    "robots": "robots.txt forbids it",
+    "opt-out": "the owner opted out of machine learning",
+    "private-address": "an address that is not public",
+    "bad-url": "not a usable address",
+    "not-an-image": "the answer was no picture",
+    "truncated": "the file ends too early",
+    "broken": "the file is damaged",
+    "too-many-pixels": "more pixels than allowed",
+    "too-small": "fewer pixels than asked for",
+    "aspect": "too long or too narrow",
+    "blank": "hardly any content",
+    "licence": "the licence is not among those asked for",
+    "duplicate": "another copy is kept",
+    "benchmark": "stands in an evaluation set",
+    "sha256": "the same bytes",
+    "pixels": "the same pixels",
+    "pdq": "nearly the same picture",
+    "pdq-mirrored": "nearly the same picture, mirrored",
+    "source-id": "the same picture at its source",
+}
+
+
+def clean(value: Any) -> Any:
+    """Replace control characters of a text by U+FFFD, so that they show; null becomes nothing."""
+    if value is None:
+        return ""
+    return _CONTROLS.sub("\ufffd", value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def plain(value: str | None) -> str:
+    """A text for an attribute: short and on one line."""
+    return short(" ".join((value or "").split()), 120)
+
+
+def short(value: str | None, limit: int = MAX_TEXT) -> str:
+    """At most `limit` characters of a text."""
+    value = value or ""
+    return value if len(value) <= limit else value[: limit - 1].rstrip() + "…"
+
+
+def number(value: float | None) -> str:
+    """A count with thousands separators; a dash for null."""
+    return "–" if value is None else f"{value:,}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share of 0 to 1 in percent; a dash for null and NaN."""
+    return "–" if value is None or value != value else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def width(value: float, whole: float) -> str:
+    """The class that draws a bar of `value` in `whole`; anything above nothing stays visible."""
+    share = 100 * value / whole if whole else 0.0
+    return f"w{min(100, max(round(share), 1 if value > 0 else 0))}"
+
+
+def safe_url(value: str | None) -> str | None:
+    """An address that may become a link: http or https with a host, nothing else; None for the rest."""
+    if not value or re.search(r"[\s\x00-\x1f\x7f\\]", value):
+        return None
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+    except ValueError:
+        return None
+    return value if parts.scheme in ("http", "https") and host else None
+
+
+def entity_url(identifier: str) -> str | None:
+    """The public page of an entity: Wikidata's item or NCBI's taxon."""
+    if re.fullmatch(r"wd:Q[0-9]+", identifier):
+        return f"https://www.wikidata.org/wiki/{identifier.removeprefix('wd:')}"
+    if re.fullmatch(r"ncbi:[0-9]+", identifier):
+        return f"https://www.ncbi.nlm.nih.gov/datasets/taxonomy/{identifier.removeprefix('ncbi:')}/"
+    return None

@@ -1,0 +1,152 @@
+"""The whole chain on the small mirror: it ends well, does nothing twice, needs no network, and its numbers add up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import open_clip
+import pytest
+import torch
+
+from kg2clip import tables
+from workflow.small import ROOT, SmallRun
+
+DESIGN = [  # design 4, but for what stands once an experiment, batch or benchmark
+    "knowledge/entities.parquet",
+    "queries/queries.parquet",
+    "search/candidates.parquet",
+    "curate/decisions.parquet",
+    "dataset/manifest.parquet",
+    "dataset/croissant.json",
+    "dataset/README.md",
+    "dataset/attribution.csv",
+    "models/main/open_clip_config.json",
+    "models/main/open_clip_model.safetensors",
+    "models/main/README.md",
+    "models/main/metrics.json",
+    "evaluation/main/heldout.parquet",
+    "evaluation/scores.parquet",
+    "mirror/truth.parquet",
+    "report/index.html",
+]
+
+
+def rows(small: SmallRun, path: str) -> list[dict]:
+    return tables.read(small.results / path).to_pylist()
+
+
+def test_the_files_of_the_design_are_there_and_no_process_is_left(undisturbed: SmallRun) -> None:
+    assert [path for path in DESIGN if not (undisturbed.results / path).is_file()] == []
+    assert undisturbed.processes() == []
+
+
+def test_a_second_run_does_nothing_within_20_seconds(undisturbed: SmallRun) -> None:
+    started = time.monotonic()
+    again = undisturbed.run()
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout
+    assert time.monotonic() - started < 20
+
+
+def test_the_funnel_adds_up(undisturbed: SmallRun) -> None:
+    """Every row that enters a step is found again in its exits."""
+    step = {
+        path.stem: json.loads(path.read_text())["counts"]
+        for path in (undisturbed.results / "provenance").glob("*.json")
+    }
+    exported = step["export_entities"]
+    lost = sum(exported[reason] for reason in ("of another rank", "without picture", "with too few sitelinks"))
+    entities = rows(undisturbed, "knowledge/entities.parquet")
+    assert exported["taxa below the roots"] - lost == exported["exported"] == len(entities)
+
+    queries = rows(undisturbed, "queries/queries.parquet")
+    assert {row["entityID"] for row in queries} <= {row["entityID"] for row in entities}
+    hits = rows(undisturbed, "search/commons.hits.parquet")
+    candidates = rows(undisturbed, "search/candidates.parquet")
+    assert {row["candidateID"] for row in hits} == {row["candidateID"] for row in candidates}
+    assert len(hits) == step["merge_candidates"]["hits"]
+    assert len(candidates) == len(hits) - step["merge_candidates"]["merged with another hit"]
+
+    downloads = [
+        row
+        for path in sorted((undisturbed.results / "download").glob("*.manifest.parquet"))
+        for row in tables.read(path).to_pylist()
+    ]
+    assert sorted(row["candidateID"] for row in downloads) == sorted(row["candidateID"] for row in candidates)
+    assert all((row["status"] == "success") == (row["reason"] is None) for row in downloads)
+
+    features = [
+        row
+        for path in sorted((undisturbed.results / "curate").glob("*.features.parquet"))
+        for row in tables.read(path).to_pylist()
+    ]
+    fetched = sorted(row["candidateID"] for row in downloads if row["status"] == "success")
+    assert sorted(row["candidateID"] for row in features) == fetched
+
+    decisions = rows(undisturbed, "curate/decisions.parquet")
+    assert sorted(row["candidateID"] for row in decisions) == sorted(row["candidateID"] for row in candidates)
+    assert all(row["kept"] == (row["reason"] is None) for row in decisions)
+    lost_by = Counter(row["stage"] for row in decisions if not row["kept"])
+    assert lost_by["download"] == len(downloads) - len(fetched)
+    assert lost_by["decode"] == sum(row["status"] != "decoded" for row in features)
+
+    dataset = rows(undisturbed, "dataset/manifest.parquet")
+    kept = {row["candidateID"] for row in decisions if row["kept"]}
+    assert {row["key"] for row in dataset} == kept and len(dataset) == len(kept)
+    merged = [candidate for row in dataset for candidate in row["candidateIDs"]]
+    duplicates = {row["candidateID"] for row in decisions if row["stage"] == "duplicate" and row["survivorID"] in kept}
+    assert sorted(merged) == sorted(kept | duplicates)
+
+
+def test_what_arrived_is_what_the_mirror_served(undisturbed: SmallRun) -> None:
+    truth = {row["candidateID"]: row for row in rows(undisturbed, "mirror/truth.parquet")}
+    for path in (undisturbed.results / "download").glob("*.manifest.parquet"):
+        for row in tables.read(path).to_pylist():
+            assert row["sha256"] == truth[row["candidateID"]]["sha256"]
+
+
+def test_copies_and_leaks_are_found(undisturbed: SmallRun) -> None:
+    scores = {(row["detector"], row["kind"]): row for row in rows(undisturbed, "mirror/scores.parquet")}
+    for detector in ("duplicates", "leaked test pictures"):
+        assert scores[detector, "exact"]["recall"] == 1.0
+        assert scores[detector, "exact"]["precision"] == 1.0
+        assert scores[detector, "reencoded"]["recall"] >= 0.9
+
+
+def test_the_model_loads_in_open_clip(undisturbed: SmallRun) -> None:
+    name = f"local-dir:{undisturbed.results / 'models' / 'main'}"
+    model, _, preprocess = open_clip.create_model_and_transforms(name)
+    tokens = open_clip.get_tokenizer(name)(["Prunella modularis"])
+    assert torch.isfinite(model.encode_text(tokens)).all()
+    assert preprocess is not None
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare on this machine")
+def test_no_network_is_needed(undisturbed: SmallRun) -> None:
+    inside = ("unshare", "-n", sys.executable, str(ROOT / "tests" / "workflow" / "loopback.py"))
+    if subprocess.run([*inside, "true"], capture_output=True).returncode:
+        inside = ("unshare", "-rn", *inside[2:])
+        if subprocess.run([*inside, "true"], capture_output=True).returncode:
+            pytest.skip("this machine gives no network namespaces")
+    offline = SmallRun("test-offline")
+    offline.clear()
+    done = offline.run(before=inside)
+    assert done.returncode == 0, done.stdout[-6000:]
+    ours = (offline.results / "dataset" / "manifest.parquet").read_bytes()
+    assert ours == (undisturbed.results / "dataset" / "manifest.parquet").read_bytes()
+
+
+def test_a_deleted_file_is_made_again(undisturbed: SmallRun) -> None:
+    scores = undisturbed.results / "evaluation" / "scores.parquet"
+    before = tables.read(scores)
+    scores.unlink()
+    planned = undisturbed.run("-n")
+    assert "gather_scores" in planned.stdout
+    assert "train_model" not in planned.stdout
+    assert undisturbed.run().returncode == 0
+    assert tables.read(scores).equals(before)

@@ -1,0 +1,75 @@
+"""Kill -9 at seeded moments, several in each stage, in mid-write too: the run that goes on ends as an undisturbed
+one.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+from kg2clip.files import sha256_file
+from workflow.small import SmallRun
+
+DRILL = str(Path(__file__).with_name("drill"))
+SEED = 20251125
+# Programs in the order of the chain, with the number of atomic writes that a run of the small chain surely makes.
+WRITES = {
+    "export_entities": 8,
+    "build_queries": 2,
+    "search_images": 20,
+    "merge_candidates": 2,
+    "fetch_batch": 5,
+    "decode_batch": 4,
+    "decide_pictures": 2,
+    "pack_dataset": 4,
+    "train_model": 2,
+    "evaluate_model": 2,
+    "gather_scores": 2,
+    "make_report": 2,
+}
+
+
+def moments() -> list[str]:
+    """Three moments a program: torn, before a rename, after one; and one by the clock where work takes seconds."""
+    draw = random.Random(SEED)
+    found = []
+    for program, writes in WRITES.items():
+        # After a kill the next run has fewer writes left; the later moments look at the first of them.
+        found.append(f"{program}:torn:{draw.randint(1, writes)}")
+        found.append(f"{program}:renamed:1" if writes > 2 else f"{program}:written:1")
+        if program in ("export_entities", "fetch_batch", "pack_dataset", "train_model"):
+            found.append(f"{program}:seconds:{draw.uniform(0.5, 4.0):.2f}")
+    return found
+
+
+def test_killed_anywhere_and_run_again_it_ends_as_undisturbed(undisturbed: SmallRun) -> None:
+    drill = SmallRun("test-drill")
+    drill.clear()
+    survived = []
+    for number, moment in enumerate(moments()):
+        environment = {"KG2CLIP_DRILL": moment, "PYTHONPATH": DRILL}
+        if number % 2:
+            environment["KG2CLIP_DRILL_WRAPPER"] = "1"
+        done = drill.run("--quiet", "all", environment=environment)
+        if done.returncode == 0:
+            break
+        if "error" in done.stdout.lower() and done.returncode not in (137, -9):
+            raise AssertionError(f"{moment}: {done.stdout[-4000:]}")
+        survived.append(moment)
+        wait_for_quiet(drill, moment)
+    assert len(survived) >= len(moments()) - 3, f"only {survived} did kill"
+    done = drill.run("--quiet", "all")
+    assert done.returncode == 0, done.stdout[-6000:]
+    for path in ("dataset/manifest.parquet", "dataset/train-00000.tar", "models/main/open_clip_model.safetensors"):
+        assert sha256_file(drill.results / path) == sha256_file(undisturbed.results / path), path
+    wait_for_quiet(drill, "the last run")
+
+
+def wait_for_quiet(drill: SmallRun, moment: str) -> None:
+    """No server and no job may be left, soon after the kill."""
+    for _ in range(100):
+        if not drill.processes():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"left behind after {moment}: {drill.processes()}")

@@ -1,0 +1,72 @@
+"""The repository's own rules: format, types, lint, and a dry-run of every config that is shipped."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from workflow.small import ROOT, surroundings
+
+CONFIGS = sorted(
+    path.relative_to(ROOT)
+    for path in [*(ROOT / "config").glob("*.yaml"), *(ROOT / "config" / "domains").glob("*.yaml")]
+    if path.name != "schema.yaml"
+)
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=ROOT, env=surroundings(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy", "scripts"],
+        ["snakefmt", "--check", "Snakefile", "rules"],
+        ["snakemake", "--lint"],
+    ],
+    ids=" ".join,
+)
+def test_clean(command: list[str]) -> None:
+    done = run(*command)
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("profile", ["local", "slurm"])
+def test_every_shipped_config_and_profile_dry_runs(config: Path, profile: str) -> None:
+    done = run(
+        "snakemake", "--configfile", str(config), "--replace-workflow-config", "--profile", profile, "-n", "--nolock"
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("profile", ["local", "slurm", "slurm-ci"])
+def test_a_profile_names_only_rules_that_exist_and_limits_every_default_lane(profile: str) -> None:
+    content = yaml.safe_load((ROOT / "profiles" / profile / "config.yaml").read_text())
+    rules = {
+        line.split()[1].rstrip(":")
+        for path in (ROOT / "rules").glob("*.smk")
+        for line in path.read_text().splitlines()
+        if line.startswith("rule ")
+    }
+    assert set(content.get("set-resources", {})) <= rules
+    lanes = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())["properties"]["download"]["properties"][
+        "lanes"
+    ]["default"]
+    assert {f"lane_{lane}" for lane in lanes} <= {limit.split("=")[0] for limit in content["resources"]}
+
+
+def test_no_stage_knows_the_mirror() -> None:
+    """Design 5: no stage imports mirror code, reads the truth, or looks at the mirror's names."""
+    for stage in ("knowledge", "queries", "search", "download", "curate", "dataset", "train", "evaluate"):
+        for path in (ROOT / "scripts" / "kg2clip" / stage).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            assert "mirror.test" not in text and "kg2clip.mirror" not in text and "truth" not in text, path
