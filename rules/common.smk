@@ -45,17 +45,15 @@ wildcard_constraints:
     benchmark=r"[a-z0-9][a-z0-9_-]*",
 
 
-def settings(*sections):
-    """The config sections that a job depends on, as text; it runs again when they change."""
-    text = json.dumps(checked.tracked(config, *sections), sort_keys=True)
-    return (
-        lambda wildcards: text
-    )  # a function, since Snakemake would take the braces of a plain text for wildcards
+def settings(program):
+    """The config sections that a program says it depends on, as text; its job runs again when they change."""
+    text = json.dumps(checked.tracked(config, *codehash.sections(program)), sort_keys=True)
+    return lambda wildcards: text  # a function, since Snakemake would take the braces of a plain text for wildcards
 
 
-def code(program, *stages):
-    """The hash of the code that a job runs; it runs again when that changes, not for a comment."""
-    return codehash.code_hash(program, *stages)
+def code(program):
+    """The hash of a program's code; its job runs again when that changes, not for a comment."""
+    return codehash.code_hash(program)
 
 
 def recipe_of(experiment):

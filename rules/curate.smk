@@ -18,8 +18,8 @@ rule decode_batch:
         mem_mb=4000,
         runtime=240,
     params:
-        settings=settings("curate"),
-        code=code("decode_batch", "curate"),
+        settings=settings("decode_batch"),
+        code=code("decode_batch"),
     shell:
         "python scripts/decode_batch.py --downloads {input.downloads} --output {output.features}"
         " --workers {threads} --provenance {output.provenance} 2>&1 | tee {log}"
@@ -44,8 +44,8 @@ rule decide_pictures:
         mem_mb=16000,
         runtime=240,
     params:
-        settings=settings("curate", "dataset.licenses", "evaluate.benchmarks"),
-        code=code("decide_pictures", "curate"),
+        settings=settings("decide_pictures"),
+        code=code("decide_pictures"),
         benchmarks=[
             f"--benchmark {name}={benchmark['path']}"
             for name, benchmark in BENCHMARKS.items()

@@ -25,8 +25,8 @@ rule pack_dataset:
         mem_mb=16000,
         runtime=240,
     params:
-        settings=settings("project", "seed", "dataset"),
-        code=code("pack_dataset", "dataset"),
+        settings=settings("pack_dataset"),
+        code=code("pack_dataset"),
         folder=subpath(output.manifest, parent=True),
     shell:
         "python scripts/pack_dataset.py --entities {input.entities} --queries {input.queries}"

@@ -18,8 +18,8 @@ rule fetch_batch:
         mem_mb=4000,
         runtime=1440,
     params:
-        settings=settings("download"),
-        code=code("fetch_batch", "download"),
+        settings=settings("fetch_batch"),
+        code=code("fetch_batch"),
     shell:
         "python scripts/fetch_batch.py --candidates {input.candidates} --batch {wildcards.batch}"
         " --output {output.manifest} --provenance {output.provenance} 2>&1 | tee {log}"

@@ -20,8 +20,8 @@ rule evaluate_model:
         mem_mb=16000,
         runtime=240,
     params:
-        settings=settings("evaluate.name_forms", "evaluate.prompts"),
-        code=code("evaluate_model", "evaluate"),
+        settings=settings("evaluate_model"),
+        code=code("evaluate_model"),
         model=subpath(input.weights, parent=True),
         benchmark_path=subpath(input.classes, parent=True),
     shell:
@@ -50,8 +50,8 @@ rule gather_scores:
         mem_mb=8000,
         runtime=60,
     params:
-        settings=settings("seed", "evaluate"),
-        code=code("gather_scores", "evaluate"),
+        settings=settings("gather_scores"),
+        code=code("gather_scores"),
     shell:
         "python scripts/gather_scores.py --predictions {input.predictions} --output {output.scores}"
         " --provenance {output.provenance} 2>&1 | tee {log}"

@@ -15,7 +15,7 @@ rule export_entities:
         mem_mb=4000,
         runtime=120,
     params:
-        settings=settings("knowledge"),
-        code=code("export_entities", "knowledge"),
+        settings=settings("export_entities"),
+        code=code("export_entities"),
     shell:
         "python scripts/export_entities.py --output {output.entities} --provenance {output.provenance} 2>&1 | tee {log}"

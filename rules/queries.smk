@@ -17,8 +17,8 @@ rule build_queries:
         mem_mb=4000,
         runtime=30,
     params:
-        settings=settings("queries"),
-        code=code("build_queries", "queries"),
+        settings=settings("build_queries"),
+        code=code("build_queries"),
     shell:
         "python scripts/build_queries.py --entities {input.entities} --output {output.queries}"
         " --provenance {output.provenance} 2>&1 | tee {log}"

@@ -37,8 +37,8 @@ rule make_report:
         mem_mb=8000,
         runtime=60,
     params:
-        settings=settings("project", "seed", "dataset", "evaluate"),
-        code=code("make_report", "report"),
+        settings=settings("make_report"),
+        code=code("make_report"),
         results=subpath(output.page, ancestor=2),
     shell:
         "python scripts/make_report.py --results {params.results} --output {output.page}"

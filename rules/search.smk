@@ -18,8 +18,8 @@ rule search_images:
         mem_mb=4000,
         runtime=1440,
     params:
-        settings=settings("search"),
-        code=code("search_images", "search"),
+        settings=settings("search_images"),
+        code=code("search_images"),
     shell:
         "python scripts/search_images.py --source {wildcards.source} --queries {input.queries}"
         " --earlier {input.earlier} --output {output.hits} --provenance {output.provenance} 2>&1 | tee {log}"
@@ -41,7 +41,7 @@ rule merge_candidates:
         mem_mb=8000,
         runtime=60,
     params:
-        code=code("merge_candidates", "search"),
+        code=code("merge_candidates"),
     shell:
         "python scripts/merge_candidates.py --hits {input.hits} --output {output.candidates}"
         " --provenance {output.provenance} 2>&1 | tee {log}"

@@ -1,8 +1,8 @@
-"""What a rule's code means, as a hash: a changed function re-runs its stage, a changed comment nothing (design
-6.11).
+"""What a program's code means and which settings it reads, for the workflow's rerun triggers (design 6.11).
 
-The hash covers the syntax trees, without docstrings and comments, of a program, its stage's package and every module
-of the library that these import, and the bytes of other files in the stage's package (templates, tables).
+A changed function re-runs the programs that stand on it, a changed comment or docstring nothing. The hash covers the
+syntax trees of the program and of every module of the library that it imports, at whatever depth, and the bytes of the
+other files in those modules' packages (templates, tables).
 """
 
 from __future__ import annotations
@@ -17,35 +17,40 @@ from kg2clip.identifiers import stable_hash
 SCRIPTS = Path(__file__).resolve().parents[1]
 LIBRARY = "kg2clip"
 # How a program speaks, not what it makes.
-IGNORED = frozenset(
-    {"kg2clip.errors", "kg2clip.progress", "kg2clip.provenance", "kg2clip.codehash", "kg2clip.settings"}
-)
+IGNORED = frozenset({"errors.py", "progress.py", "provenance.py", "codehash.py", "settings.py"})
 
 
-def code_hash(program: str, *stages: str) -> str:
-    """Hash the code of scripts/{program}.py and of the packages kg2clip.{stage} that it stands on."""
-    files = code_files(program, *stages)
+def code_hash(program: str) -> str:
+    """The hash of the code of scripts/{program}.py and of all that it stands on."""
+    files = [path for path in code_files(program) if path.parent.name != LIBRARY or path.name not in IGNORED]
     return stable_hash(*[(str(path.relative_to(SCRIPTS)), _hash(path)) for path in sorted(files)])
 
 
-def code_files(program: str, *stages: str, everything: bool = False) -> set[Path]:
-    """The files of a program, its stages' packages, and the modules of the library that they import.
+def sections(program: str) -> tuple[str, ...]:
+    """The config sections that scripts/{program}.py says it depends on, in its constant SECTIONS."""
+    for node in _tree(SCRIPTS / f"{program}.py").body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(name, ast.Name) and name.id == "SECTIONS" for name in node.targets
+        ):
+            return tuple(ast.literal_eval(node.value))
+    raise LookupError(f"scripts/{program}.py has no constant SECTIONS")
 
-    `everything` also counts the modules that change how a program speaks, not what it makes.
-    """
+
+def code_files(program: str) -> set[Path]:
+    """The program, the modules of the library that it imports, and the other files in their packages."""
     files = {SCRIPTS / f"{program}.py"}
-    for stage in stages:
-        files.update(path for path in (SCRIPTS / LIBRARY / stage).rglob("*") if _counts(path))
-    waiting = [path for path in files if path.suffix == ".py"]
+    waiting = list(files)
     while waiting:
-        found = {path for name, path in _imports(waiting.pop()) if everything or name not in IGNORED} - files
+        found = set(_imports(waiting.pop())) - files
         files.update(found)
         waiting.extend(found)
-    return files
+    packages = {path.parent for path in files if LIBRARY in path.parent.parts and path.parent.name != LIBRARY}
+    others = {path for package in packages for path in package.rglob("*") if _is_data(path)}
+    return files | others
 
 
-def _counts(path: Path) -> bool:
-    return path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+def _is_data(path: Path) -> bool:
+    return path.is_file() and path.suffix not in (".py", ".pyc") and not path.name.startswith(".")
 
 
 @cache
@@ -57,7 +62,7 @@ def _tree(path: Path) -> ast.Module:
 def _hash(path: Path) -> str:
     if path.suffix != ".py":
         return stable_hash(path.read_bytes().hex())
-    tree = _tree(path)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _documented(node):
             node.body = node.body[1:]
@@ -69,15 +74,15 @@ def _documented(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFun
     return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
 
 
-def _imports(path: Path) -> Iterator[tuple[str, Path]]:
-    """Modules of the library that a file imports."""
+def _imports(path: Path) -> Iterator[Path]:
+    """Files of the library that a file imports, wherever in it."""
     for node in ast.walk(_tree(path)):
-        names = []
+        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
-            module = SCRIPTS / Path(*name.split(".")).with_suffix(".py")
-            if name.startswith(f"{LIBRARY}.") and module.is_file():
-                yield name, module
+            if name.startswith(f"{LIBRARY}."):
+                place = SCRIPTS.joinpath(*name.split("."))
+                yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())

@@ -15,12 +15,12 @@ from kg2clip import codehash
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
-    "knowledge": [("export_entities", "knowledge"), ("build_queries", "queries")],
-    "search": [("search_images", "search"), ("merge_candidates", "search")],
-    "download": [("fetch_batch", "download")],
-    "curate": [("decode_batch", "curate"), ("decide_pictures", "curate"), ("pack_dataset", "dataset")],
-    "train": [("train_model", "train"), ("evaluate_model", "evaluate"), ("gather_scores", "evaluate")],
-    "report": [("make_report", "report"), ("score_against_truth",)],
+    "knowledge": ["export_entities", "build_queries"],
+    "search": ["search_images", "merge_candidates"],
+    "download": ["fetch_batch"],
+    "curate": ["decode_batch", "decide_pictures", "pack_dataset"],
+    "train": ["train_model", "evaluate_model", "gather_scores"],
+    "report": ["make_report", "score_against_truth"],
 }
 
 
@@ -44,8 +44,8 @@ def needed(stage: str) -> set[str]:
     """Distributions that the stage's programs import, also inside functions."""
     owners = packages_distributions()
     found = set()
-    for program, *packages in PROGRAMS[stage]:
-        for path in codehash.code_files(program, *packages, everything=True):
+    for program in PROGRAMS[stage]:
+        for path in codehash.code_files(program):
             if path.suffix != ".py":
                 continue
             for node in ast.walk(ast.parse(path.read_text())):

@@ -97,13 +97,13 @@ class Detail:
 
     @property
     def best(self) -> tuple[ClassScore, ...]:
-        """The classes that are recognised best."""
-        return self.classes[:SHOWN_CLASSES]
+        """The classes that are recognised best; all of them where there are few."""
+        return self.classes if len(self.classes) <= 2 * SHOWN_CLASSES else self.classes[:SHOWN_CLASSES]
 
     @property
     def worst(self) -> tuple[ClassScore, ...]:
-        """The classes that are recognised worst, the worst first, without those of `best`."""
-        return self.classes[SHOWN_CLASSES:][::-1][:SHOWN_CLASSES]
+        """The classes that are recognised worst, the worst first; none where `best` has all."""
+        return () if len(self.classes) <= 2 * SHOWN_CLASSES else self.classes[: -SHOWN_CLASSES - 1 : -1]
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _score(rows: Sequence[Row]) -> Score:
 def _best(scores: Sequence[Score]) -> Score | None:
     # Without a dev split nothing may be chosen: the first experiment stands, as the config orders them.
     judged = [score for score in scores if score.dev_top1 is not None]
-    return max(judged, key=lambda score: score.dev_top1 or 0.0) if judged else next(iter(scores), None)
+    return max(judged, key=lambda score: score.top1) if judged else next(iter(scores), None)
 
 
 def _detail(results: Results, score: Score, folder: Path) -> Detail:
@@ -221,7 +221,7 @@ def _detail(results: Results, score: Score, folder: Path) -> Detail:
     ]
     wrong = labels != predicted
     pairs = Counter(zip(labels[wrong].tolist(), predicted[wrong].tolist(), strict=True))
-    genera = [_genus(entry) for entry in classes]
+    genera = [entry["genus"] for entry in classes]
     known = all(genera)
     return Detail(
         score,
@@ -232,7 +232,7 @@ def _detail(results: Results, score: Score, folder: Path) -> Detail:
                 _name(classes[other]),
                 count,
                 totals[true],
-                genera[true] == genera[other] if known else None,
+                _equal(genera[true], genera[other]),
             )
             for (true, other), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN_PAIRS]
         ),
@@ -252,7 +252,9 @@ def _predictions(results: Results, path: Path, score: Score) -> tuple[npt.NDArra
 
 
 def read_classes(folder: Path, results: Results) -> list[Row]:
-    """The classes of a benchmark in label order: entityID, names, and `training`, the kept pictures of the entity.
+    """The classes of a benchmark in label order: entityID, names, `genus` and `training`, the entity's kept pictures.
+
+    The genus is that of the graph, by its identifier: Prunella is a genus of birds and one of plants.
 
     Raises:
         UserError: the folder has neither classes.json nor classnames.txt.
@@ -270,18 +272,31 @@ def read_classes(folder: Path, results: Results) -> list[Row]:
         raise UserError(
             f"{folder} has no classnames.txt, so it is no benchmark. Correct evaluate.benchmarks in the config"
         )
+    database = results.database
     counts = dict(
-        results.database.execute(
+        database.execute(
             "SELECT entityID, count(*) FROM (SELECT unnest(entityIDs) AS entityID FROM dataset) GROUP BY ALL"
         ).fetchall()
     )
-    return [{**entry, "training": counts.get(entry["entityID"], 0) if entry["entityID"] else None} for entry in classes]
+    genera = dict(
+        database.execute(
+            "SELECT entityID, list_filter(ancestors, lambda a: a.taxonRank = 'genus')[1].entityID FROM entities"
+        ).fetchall()
+    )
+    return [
+        {
+            **entry,
+            "genus": genera.get(entry["entityID"]),
+            "training": counts.get(entry["entityID"], 0) if entry["entityID"] else None,
+        }
+        for entry in classes
+    ]
+
+
+def _equal(one: str | None, other: str | None) -> bool | None:
+    return one == other if one and other else None
 
 
 def _name(entry: Row) -> str:
     scientific, common = entry["scientificName"], entry["vernacularName"]
     return f"{scientific} ({common})" if scientific and common else scientific or common or "?"
-
-
-def _genus(entry: Row) -> str:
-    return (entry["scientificName"] or "").split(" ")[0]

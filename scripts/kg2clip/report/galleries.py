@@ -81,9 +81,11 @@ def dropped(results: Results, pictures: Pictures, limit: int = DROPPED) -> tuple
             QUALIFY row_number() OVER (PARTITION BY stage, reason, match ORDER BY draw) <= ?
         )
         SELECT DISTINCT ON (d.candidateID) d.*, c.title, c.source, c.license, c.furtherInformationURL, c.entityIDs,
-            f.tar, f."offset", f.size, s.tar AS otherTar, s."offset" AS otherOffset, s.size AS otherSize
+            f.tar, f."offset", f.size, s.tar AS otherTar, s."offset" AS otherOffset,
+            s.size AS otherSize, o.kept AS otherKept
         FROM drawn d LEFT JOIN candidates c USING (candidateID)
             LEFT JOIN (SELECT * FROM features WHERE status = 'decoded') f ON f.candidateID = d.candidateID
+            LEFT JOIN decisions o ON o.candidateID = d.survivorID
             LEFT JOIN (SELECT * FROM features WHERE status = 'decoded') s ON s.candidateID = d.survivorID
         ORDER BY d.candidateID
         """,
@@ -107,7 +109,10 @@ def _dropped_picture(row: Row, pictures: Pictures) -> DroppedPicture:
     if row["stage"] == "decontamination":
         other, name = pictures.benchmark(row["benchmark"], row["benchmarkKey"]), "benchmark picture"
     elif row["stage"] == "duplicate" and row["survivorID"] != row["candidateID"]:
-        other, name = pictures.decoded(row["otherTar"], row["otherOffset"], row["otherSize"]), "kept copy"
+        other, name = (
+            pictures.decoded(row["otherTar"], row["otherOffset"], row["otherSize"]),
+            "kept copy" if row["otherKept"] else "other copy",
+        )
     else:
         return DroppedPicture(row, picture, None, None)
     return DroppedPicture(row, picture, other, name)

@@ -38,7 +38,7 @@ def search_source(
     for query in sorted(queries, key=lambda query: (query["kind"] != "noun", query["queryID"])):
         of_entity[query["entityID"]].append(query)
     rows: list[Hit] = []
-    # Entities for which earlier sources found least come first, so that a quota that ends early went where it was needed.
+    # Entities for which earlier sources found least come first: a quota that ends early went where it was needed.
     order = sorted(of_entity, key=lambda entity: (found_before.get(entity, 0), entity))
     for entity in Progress(order, desc=f"searching {source.name}", unit="entities"):
         rows.extend(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from harvests import Harvest
 from PIL import Image, ImageOps
 from textures import benchmark, encoded, texture
 
@@ -20,9 +23,10 @@ def altered(seed: int, width: int = 450, height: int = 300) -> Image.Image:
     return texture(seed).resize((width, height), Image.Resampling.BICUBIC)
 
 
-@pytest.fixture
-def judged(harvest: Any) -> Any:
-    """Pictures of every fate, decoded and decided on."""
+@pytest.fixture(scope="module")
+def decoded(tmp_path_factory: pytest.TempPathFactory) -> Harvest:
+    """Pictures of every fate, decoded."""
+    harvest = Harvest(tmp_path_factory.mktemp("decoded"))
     harvest.pictures = {
         "a-first": encoded(texture(1), quality=95),
         "a-same-bytes": encoded(texture(1), quality=95),
@@ -59,6 +63,13 @@ def judged(harvest: Any) -> Any:
     )
     assert harvest.decode().returncode == 0
     return harvest
+
+
+@pytest.fixture
+def judged(decoded: Harvest, tmp_path: Path) -> Harvest:
+    """The same in a folder of the test's own."""
+    shutil.copytree(decoded.folder, tmp_path, dirs_exist_ok=True)
+    return replace(decoded, folder=tmp_path)
 
 
 def decided(harvest: Any) -> dict[str, dict[str, Any]]:

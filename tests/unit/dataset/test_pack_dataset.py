@@ -8,6 +8,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import mlcroissant as mlc
 import pytest
 import webdataset as wds
 import yaml
+from etils import epath
 from PIL import Image
 
 from kg2clip import tables, tars
@@ -102,7 +104,7 @@ def write(folder: Path, kept: int = 23, **dataset: Any) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
-def pack(folder: Path) -> subprocess.CompletedProcess[str]:
+def command(folder: Path) -> list[str]:
     names = ("entities", "queries", "candidates", "decisions")
     inputs = [part for name in names for part in (f"--{name}", str(folder / f"{name}.parquet"))]
     inputs += [
@@ -112,12 +114,11 @@ def pack(folder: Path) -> subprocess.CompletedProcess[str]:
         str(folder / "dataset"),
     ]
     inputs += ["--provenance", str(folder / "provenance.json"), "--config", str(folder / "config.yaml")]
-    return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "pack_dataset.py"), *inputs],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return [sys.executable, str(ROOT / "scripts" / "pack_dataset.py"), *inputs]
+
+
+def pack(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(folder), capture_output=True, text=True, check=False)
 
 
 def packed(folder: Path) -> list[dict[str, Any]]:
@@ -180,6 +181,22 @@ def test_same_inputs_same_bytes(project: Path) -> None:
     }  # fmt: skip
 
 
+def test_killed_at_any_moment_the_next_run_ends_the_same(project: Path) -> None:
+    packed(project)
+    folder = project / "dataset"
+    wanted = {path.name: sha256_file(path) for path in folder.iterdir() if path.name != ".lock"}
+    for state in ("train-00000.tar", "sizes.json", "manifest.parquet"):
+        for path in folder.iterdir():
+            path.unlink()
+        process = subprocess.Popen(command(project), stderr=subprocess.DEVNULL)
+        while process.poll() is None and not (folder / state).exists():
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        packed(project)
+        assert {path.name: sha256_file(path) for path in folder.iterdir() if path.name != ".lock"} == wanted
+
+
 def test_shards_of_an_earlier_run_go(project: Path) -> None:
     packed(project)
     (project / "dataset" / ".train-00007.tar.part").write_bytes(b"half")
@@ -193,13 +210,15 @@ def test_croissant_is_valid_and_loads(project: Path, monkeypatch: pytest.MonkeyP
     # The library keeps extracted tars by their relative name only; another data set's must not be taken for ours.
     from mlcroissant._src.operation_graph.operations import extract
 
-    monkeypatch.setattr(extract, "EXTRACT_PATH", project / "extracted")
+    monkeypatch.setattr(extract, "EXTRACT_PATH", epath.Path(project / "extracted"))
     dataset = mlc.Dataset(jsonld=str(project / "dataset" / "croissant.json"))
     assert not dataset.metadata.issues.errors
     samples = list(dataset.records("samples"))
     assert {sample["samples/key"].decode() for sample in samples} == set(rows)
-    image = next(iter(dataset.records("images")))
-    assert image["images/image"].size == (40, 30) and image["images/key"].decode() in rows
+    images = list(dataset.records("images"))
+    assert {image["images/key"].decode() for image in images} == set(rows)
+    assert all(image["images/image"].size == (40, 30) for image in images)
+    assert not dataset.metadata.issues.warnings
 
 
 def test_papers_disarm_texts_of_the_web(project: Path) -> None:

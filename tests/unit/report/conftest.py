@@ -39,9 +39,9 @@ SPECIES = [
     ("wd:Q131564", "Vanessa atalanta", "red admiral", "Insecta", "butterflies"),
     ("ncbi:37610", "Erithacus rubecula", "European robin", "Aves", "songbirds"),
     ("wd:Q26147", "Prunella modularis", None, "Aves", "songbirds"),
-    ("wd:Q999999", "Passer vacuus", "empty sparrow", "Aves", "songbirds"),
+    ("wd:Q999999", "Prunella vulgaris", "self-heal", "Magnoliopsida", "self-heals"),
 ]
-EMPTY = "Passer vacuus"
+EMPTY = "Prunella vulgaris"
 
 
 @dataclass
@@ -147,17 +147,12 @@ def _entities(folder: Path) -> None:
             "scientificName": name,
             "vernacularName": common,
             "taxonRank": "species",
-            "kingdom": "Animalia",
+            "kingdom": "Plantae" if group == "Magnoliopsida" else "Animalia",
             "naturalType": kind,
             "sitelinks": 40,
             "ancestors": [
-                {
-                    "entityID": "wd:Q1",
-                    "taxonID": "ncbi:2",
-                    "scientificName": group,
-                    "vernacularName": None,
-                    "taxonRank": "class",
-                }
+                _ancestor(f"wd:{group}-{name.split()[0]}", name.split()[0], "genus"),
+                _ancestor(f"wd:{group}", group, "class"),
             ],
             "attributes": [
                 {"category": "colour", "value": "yellow", "source": "P462"},
@@ -179,6 +174,10 @@ def _entities(folder: Path) -> None:
         for identifier, name, *_ in SPECIES
     ]
     tables.write(queries, tables.QUERIES, folder / "queries" / "queries.parquet")
+
+
+def _ancestor(identifier: str, name: str, rank: str) -> dict[str, Any]:
+    return {"entityID": identifier, "scientificName": name, "taxonRank": rank}
 
 
 def _candidates(folder: Path, per_species: int) -> list[dict[str, Any]]:

@@ -39,7 +39,9 @@ def test_pairs_of_equal_captions_are_no_negatives() -> None:
     for matrix in (logits, logits.T):
         for row, others in ((0, [0, 1]), (1, [0, 1, 2]), (2, [1, 2])):
             expected -= (matrix[row, row] - torch.logsumexp(matrix[row, others], 0)).item() / 6
-    assert CaptionAwareClipLoss()(images, texts, torch.tensor(10.0), captions).item() == pytest.approx(expected, rel=1e-5)
+    assert CaptionAwareClipLoss()(images, texts, torch.tensor(10.0), captions).item() == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_the_loss_of_a_batch_of_one_caption_is_zero_and_has_gradients() -> None:
@@ -65,7 +67,9 @@ def test_no_weight_decay_on_biases_norms_and_logit_scale() -> None:
     assert decayed["weight_decay"] == 0.2 and spared["weight_decay"] == 0
     spared_names = {names[id(parameter)] for parameter in spared["params"]}
     assert {"logit_scale", "ln_final.weight", "visual.ln_post.bias"} <= spared_names
-    assert all(name.endswith((".weight", ".bias", "logit_scale", "class_embedding", "in_proj_bias")) for name in spared_names)
+    assert all(
+        name.endswith((".weight", ".bias", "logit_scale", "class_embedding", "in_proj_bias")) for name in spared_names
+    )
     assert "token_embedding.weight" in {names[id(parameter)] for parameter in decayed["params"]}
     assert len(decayed["params"]) + len(spared["params"]) == len(names)
 

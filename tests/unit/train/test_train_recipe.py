@@ -39,7 +39,9 @@ def test_a_model_name_replaces_a_written_out_model_and_epochs_replace_steps() ->
 
 
 def test_a_misspelt_key_is_told_with_the_closest() -> None:
-    with pytest.raises(UserError, match=r"train\.experiments\.tiny: wramup_steps is no key .* did you mean warmup_steps"):
+    with pytest.raises(
+        UserError, match=r"train\.experiments\.tiny: wramup_steps is no key .* did you mean warmup_steps"
+    ):
         recipes.load(make_config(wramup_steps=3), "tiny")
 
 

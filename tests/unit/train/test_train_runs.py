@@ -29,7 +29,12 @@ WEIGHTS = "open_clip_model.safetensors"
 def command(dataset: Path, output: Path, config: Path) -> list[str]:
     program = [sys.executable, str(ROOT / "scripts" / "train_model.py"), "--threads", "1"]
     files = {"dataset": dataset, "output": output, "provenance": output / "provenance.json", "config": config}
-    return [*program, "--experiment", "tiny", *(part for key, path in files.items() for part in (f"--{key}", str(path)))]
+    return [
+        *program,
+        "--experiment",
+        "tiny",
+        *(part for key, path in files.items() for part in (f"--{key}", str(path))),
+    ]
 
 
 def machine(seconds: float = 1000) -> loop.Machine:
@@ -62,7 +67,11 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(dataset: Pat
 
 def test_a_killed_run_ends_with_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "config.yaml", steps=400)
-    text = config.read_text().replace("checkpoint_seconds: 300", "checkpoint_seconds: 0.05").replace("workers: 0", "workers: 1")
+    text = (
+        config.read_text()
+        .replace("checkpoint_seconds: 300", "checkpoint_seconds: 0.05")
+        .replace("workers: 0", "workers: 1")
+    )
     config.write_text(text)
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     process = subprocess.Popen(command(dataset, killed, config), stderr=subprocess.DEVNULL)
@@ -77,7 +86,10 @@ def test_a_killed_run_ends_with_the_same_bytes(dataset: Path, tmp_path: Path) ->
     subprocess.run(command(dataset, undisturbed, config), check=True, capture_output=True)
     assert weights(killed) == weights(undisturbed)
     histories = [json.loads((folder / "metrics.json").read_text())["history"] for folder in (killed, undisturbed)]
-    untimed = [[{k: v for k, v in entry.items() if k not in ("imagesPerSecond", "dataWaitShare")} for entry in h] for h in histories]
+    untimed = [
+        [{k: v for k, v in entry.items() if k not in ("imagesPerSecond", "dataWaitShare")} for entry in h]
+        for h in histories
+    ]
     assert untimed[0] == untimed[1] and len(untimed[0]) == 40
     assert (killed / "training.jsonl").read_text().count("\n") == 40
     assert len(list((killed / "checkpoints").iterdir())) == 4  # two, and their manifests; no left-overs
@@ -87,7 +99,9 @@ def test_sigterm_to_the_whole_group_saves_and_says_incomplete(dataset: Path, tmp
     config = write_config(tmp_path / "config.yaml", steps=100000)
     config.write_text(config.read_text().replace("workers: 0", "workers: 2"))
     output = tmp_path / "model"
-    process = subprocess.Popen(command(dataset, output, config), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command(dataset, output, config), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     wait_for(lambda: (output / "training.jsonl").exists() and (output / "training.jsonl").stat().st_size > 0, process)
     os.killpg(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=30)

