@@ -52,5 +52,5 @@ rule decide_pictures:
         ],
     shell:
         "python scripts/decide_pictures.py --candidates {input.candidates} --downloads {input.downloads}"
-        " --features {input.features} {params.benchmarks} --output {output.decisions}"
+        " --features {input.features} {params.benchmarks} --workers {threads} --output {output.decisions}"
         " --provenance {output.provenance} 2>&1 | tee {log}"

@@ -22,6 +22,8 @@ from kg2clip.files import read_json, sha256_bytes, write_json, write_text
 from kg2clip.mirror import graph, rendered
 from kg2clip.mirror.plan import (
     HEIGHT,
+    PAGES,
+    PICTURES,
     TRUTH,
     WIDTH,
     FilePage,
@@ -36,8 +38,6 @@ from kg2clip.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PICTURES = "pictures"
-PAGES = "pages.jsonl"
 READY = "built.json"
 TEMPLATES = ["{c}", "a photo of {c}.", "a photo of a {c}."]
 _BENCHMARK_QUALITY = 92

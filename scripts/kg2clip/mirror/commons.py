@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
 from PIL import Image
 
-from kg2clip.mirror.plan import COMMONS_HOST, FilePage
+from kg2clip.mirror.plan import COMMONS_HOST, PAGES, PICTURES, UPLOAD_HOST, FilePage, from_json
 
 MAX_LIMIT = 50
 
@@ -102,6 +103,26 @@ class FilePages:
                 }
             ],
         }
+
+
+class CommonsSite:
+    """The API of Commons, and the host of its files."""
+
+    hosts: tuple[str, ...] = (COMMONS_HOST, UPLOAD_HOST)
+
+    def __init__(self, folder: Path) -> None:
+        self._pictures = (folder / PICTURES).resolve()
+        lines = (folder / PAGES).read_text(encoding="utf-8").splitlines()
+        self._pages = FilePages([from_json(line) for line in lines], self._pictures)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """An API answer, or a file."""
+        if request.host.split(":")[0] == COMMONS_HOST and request.path == "/w/api.php":
+            return web.json_response(self._pages.answer(request.query))
+        target = (self._pictures / request.path.lstrip("/")).resolve()
+        if target.is_relative_to(self._pictures) and target.is_file():
+            return web.Response(body=target.read_bytes(), content_type="image/jpeg")
+        return web.Response(status=404, text="<html><body>File not found</body></html>", content_type="text/html")
 
 
 def _metadata(page: FilePage) -> dict[str, Any]:

@@ -24,6 +24,9 @@ UPLOAD_HOST = "upload.mirror.test"
 COMMONS_HOST = "commons.mirror.test"
 QUERY_HOST = "query.mirror.test"
 
+PICTURES = "pictures"  # folder of a mirror's files
+PAGES = "pages.jsonl"  # its file pages
+
 SHARE = {  # of the pictures (copies, links, size) or of all file pages (texts)
     "copy-exact": 0.08,
     "copy-reencoded": 0.10,

@@ -14,17 +14,24 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from aiohttp import ClientSession, web
 
-from kg2clip.mirror.build import PAGES, PICTURES
-from kg2clip.mirror.commons import FilePages
-from kg2clip.mirror.plan import COMMONS_HOST, QUERY_HOST, UPLOAD_HOST, from_json
+from kg2clip.mirror.commons import CommonsSite
+from kg2clip.mirror.plan import QUERY_HOST
+from kg2clip.mirror.site import Site
 
 LOOPBACK = "127.0.0.1"
 _PDEATHSIG = 1  # prctl(2): a signal when the parent dies
+
+
+def open_sites(folder: Path) -> list[Site]:
+    """The sites of a built mirror."""
+    return [CommonsSite(folder)]
 
 
 async def serve(folder: Path) -> None:
@@ -37,14 +44,16 @@ async def serve(folder: Path) -> None:
         stderr=subprocess.DEVNULL,
         preexec_fn=_die_with_parent,
     )
+    sites = open_sites(folder)
+    log = open(folder / "requests.jsonl", "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - open as long as we serve
     try:
-        runner = web.AppRunner(_application(folder), access_log=None)
+        runner = web.AppRunner(_application(sites, log), access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, LOOPBACK, 0)
         await site.start()
         port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
         await _wait_for(f"http://{LOOPBACK}:{graph_port}/query?query=ASK%7B%7D", graph)
-        places = {COMMONS_HOST: port, UPLOAD_HOST: port, QUERY_HOST: graph_port}
+        places = {**{host: port for site in sites for host in site.hosts}, QUERY_HOST: graph_port}
         print(json.dumps({host: f"{LOOPBACK}:{place}" for host, place in places.items()}), flush=True)
         group = await _read_until_closed()
     finally:
@@ -55,28 +64,18 @@ async def serve(folder: Path) -> None:
             os.killpg(group, signal.SIGKILL)
 
 
-def _application(folder: Path) -> web.Application:
-    lines = (folder / PAGES).read_text(encoding="utf-8").splitlines()
-    pages = FilePages([from_json(line) for line in lines], folder / PICTURES)
-    pictures = (folder / PICTURES).resolve()
-    log = open(folder / "requests.jsonl", "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - open as long as we serve
+def _application(sites: Sequence[Site], log: TextIO) -> web.Application:
+    by_host = {host: site for site in sites for host in site.hosts}
 
     async def handle(request: web.Request) -> web.StreamResponse:
         host = request.host.split(":")[0]
-        response = await answer(host, request)
+        site = by_host.get(host)
+        response = await site.answer(request) if site else web.Response(status=404, text="no such host here")
         log.write(json.dumps({"host": host, "path": request.path_qs, "status": response.status}) + "\n")
         return response
 
-    async def answer(host: str, request: web.Request) -> web.StreamResponse:
-        if host == COMMONS_HOST and request.path == "/w/api.php":
-            return web.json_response(pages.answer(request.query))
-        target = (pictures / request.path.lstrip("/")).resolve()
-        if host == UPLOAD_HOST and target.is_relative_to(pictures) and target.is_file():
-            return web.Response(body=target.read_bytes(), content_type="image/jpeg")
-        return web.Response(status=404, text="<html><body>File not found</body></html>", content_type="text/html")
-
     application = web.Application()
-    application.router.add_get("/{path:.*}", handle)
+    application.router.add_route("*", "/{path:.*}", handle)
     return application
 
 

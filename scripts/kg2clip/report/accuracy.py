@@ -202,7 +202,7 @@ def _score(rows: Sequence[Row]) -> Score:
 def _best(scores: Sequence[Score]) -> Score | None:
     # Without a dev split nothing may be chosen: the first experiment stands, as the config orders them.
     judged = [score for score in scores if score.dev_top1 is not None]
-    return max(judged, key=lambda score: score.top1) if judged else next(iter(scores), None)
+    return max(judged, key=lambda score: score.dev_top1 or 0.0) if judged else next(iter(scores), None)
 
 
 def _detail(results: Results, score: Score, folder: Path) -> Detail:
