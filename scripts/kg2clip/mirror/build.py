@@ -12,20 +12,20 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from kg2clip import tables
 from kg2clip.errors import UserError
 from kg2clip.files import read_json, sha256_bytes, write_json, write_text
-from kg2clip.mirror import graph, rendered
+from kg2clip.mirror import graph, rendered, subjects
 from kg2clip.mirror.plan import (
     HEIGHT,
     PAGES,
     PICTURES,
     TRUTH,
     WIDTH,
+    Alteration,
     FilePage,
     TestPicture,
     as_json,
@@ -95,15 +95,16 @@ def _genus(shown: rendered.Species) -> str:
 def _draw_all(
     folder: Path, species: Sequence[rendered.Species], pages: Sequence[FilePage], tests: Sequence[TestPicture]
 ) -> tuple[dict[str, str], list[str]]:
-    by_picture: dict[tuple[str, int], tuple[list[FilePage], list[TestPicture]]] = {}
+    by_picture: dict[tuple[str, int, str], tuple[list[FilePage], list[TestPicture]]] = {}
     for page in pages:
-        by_picture.setdefault((page.species, page.picture_seed), ([], []))[0].append(page)
+        key = (page.pictured, page.picture_seed, page.subject)
+        by_picture.setdefault(key, ([], []))[0].append(page)
     for test in tests:
-        by_picture.setdefault((test.species, test.picture_seed), ([], []))[1].append(test)
+        by_picture.setdefault((test.species, test.picture_seed, "photograph"), ([], []))[1].append(test)
     hashes: dict[str, str] = {}
     encoded: dict[str, bytes] = {}
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        jobs = pool.map(_draw_picture, by_picture.values(), chunksize=16)
+        jobs = pool.map(_draw_picture, by_picture, by_picture.values(), chunksize=16)
         for files, benchmark in Progress(jobs, total=len(by_picture), desc="drawing", unit="pictures"):
             for title, path, content in files:
                 target = folder / PICTURES / path.lstrip("/")
@@ -116,18 +117,18 @@ def _draw_all(
 
 
 def _draw_picture(
-    wanted: tuple[list[FilePage], list[TestPicture]],
+    key: tuple[str, int, str], wanted: tuple[list[FilePage], list[TestPicture]]
 ) -> tuple[list[tuple[str, str, bytes]], dict[str, bytes]]:
     pages, tests = wanted
-    first: Any = (pages or tests)[0]
-    picture = rendered.draw(_by_name(first.species), first.picture_seed, WIDTH, HEIGHT)
-    exact = encode(picture, _BENCHMARK_QUALITY, 1.0)  # what a leak copies byte for byte
+    name, picture_seed, subject = key
+    picture = subjects.draw(subject, rendered.draw(_by_name(name), picture_seed, WIDTH, HEIGHT), picture_seed)
+    exact = encode(picture, Alteration(quality=_BENCHMARK_QUALITY))  # what a leak copies byte for byte
     files = []
     for page in pages:
         if page.fault in ("dead-host", "not-found"):
             continue
         leaked = page.benchmark_key and page.copy_kind == "exact"
-        files.append((page.title, page.path, exact if leaked else encode(picture, page.quality, page.scale)))
+        files.append((page.title, page.path, exact if leaked else encode(picture, page.alteration)))
     return files, {test.key: exact for test in tests}
 
 
@@ -140,14 +141,10 @@ def _by_name(name: str) -> rendered.Species:
     return _species_by_name[name]
 
 
-def encode(picture: Image.Image, quality: int, scale: float) -> bytes:
-    """A picture as JPEG of a quality, its sides multiplied by `scale`."""
-    if scale != 1.0:
-        picture = picture.resize(
-            (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS
-        )
+def encode(picture: Image.Image, alteration: Alteration) -> bytes:
+    """A picture, altered, as JPEG."""
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
+    subjects.alter(picture, alteration).save(buffer, "JPEG", quality=alteration.quality)
     return buffer.getvalue()
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -27,17 +27,28 @@ QUERY_HOST = "query.mirror.test"
 PICTURES = "pictures"  # folder of a mirror's files
 PAGES = "pages.jsonl"  # its file pages
 
-SHARE = {  # of the pictures (copies, links, size) or of all file pages (texts)
+SHARE = {  # of a species' pictures (copies, links, sizes, subjects), of the benchmark's (leaks), of all pages (texts)
     "copy-exact": 0.08,
-    "copy-reencoded": 0.10,
-    "leak-exact": 0.06,  # of the benchmark's pictures
-    "leak-reencoded": 0.06,
+    "copy-reencoded": 0.08,
+    "copy-cropped": 0.03,
+    "copy-watermarked": 0.03,
+    "copy-mirrored": 0.03,
+    "leak-exact": 0.05,
+    "leak-reencoded": 0.05,
+    "leak-cropped": 0.02,
+    "leak-mirrored": 0.02,
     "dead-host": 0.02,
     "not-found": 0.03,
     "too-small": 0.02,
+    "drawing": 0.02,
+    "map": 0.01,
+    "logo": 0.01,
+    "wrong-species": 0.02,
     "useless-text": 0.22,
     "wrong-text": 0.06,
 }
+COPY_KINDS = ("exact", "reencoded", "cropped", "watermarked", "mirrored")
+LEAK_KINDS = ("exact", "reencoded", "cropped", "mirrored")
 WIDTH, HEIGHT = 480, 360
 FIRST_TEST_SEED = 1_000_000  # picture seeds of held-out pictures start here, so that no training picture has one
 
@@ -46,18 +57,44 @@ TRUTH = pa.schema(
         ("candidateID", pa.string()),
         ("sourceID", pa.string()),  # the file's title
         ("accessURI", pa.string()),
-        ("scientificName", pa.string()),  # what the picture shows
+        ("scientificName", pa.string()),  # what the page says
+        ("pictured", pa.string()),  # what the picture shows
+        ("subject", pa.string()),  # photograph, drawing, map, logo
         ("pictureID", pa.string()),  # the same for all copies of one picture
         ("fault", pa.string()),  # dead-host, not-found, too-small, or null
-        ("copyKind", pa.string()),  # exact, reencoded, or null
+        ("copyKind", pa.string()),  # one of COPY_KINDS, or null
         ("copyOf", pa.string()),  # candidateID of the original, null for a leak
         ("benchmarkKey", pa.string()),  # test/s0000012 where the picture stands in the benchmark
         ("quality", pa.int32()),  # JPEG quality
-        ("scale", pa.float64()),
+        ("scale", pa.float64()),  # of the sides
+        ("crop", pa.float64()),  # share of the area that was cut away
+        ("watermark", pa.float64()),  # share of the area that a watermark covers
         ("textFault", pa.string()),  # useless, wrong, or null
         ("sha256", pa.string()),  # of the bytes served; null where none are
     ]
 )
+
+
+@dataclass(frozen=True)
+class Alteration:
+    """What was done to a picture before it was uploaded; strengths as design 5 fixes them."""
+
+    quality: int = 90  # JPEG
+    scale: float = 1.0  # of the sides
+    crop: float = 0.0  # share of the area cut away, 0.01 to 0.1
+    watermark: float = 0.0  # share of the area covered, 0.05 to 0.12
+    mirrored: bool = False
+
+
+def draw_alteration(draw: random.Random, copy_kind: str | None) -> Alteration:
+    """The alteration of a copy of some kind."""
+    if copy_kind == "reencoded":
+        return Alteration(quality=draw.randint(30, 95), scale=round(draw.uniform(0.25, 1.0), 3))
+    if copy_kind == "cropped":
+        return Alteration(crop=round(draw.uniform(0.01, 0.1), 3))
+    if copy_kind == "watermarked":
+        return Alteration(watermark=round(draw.uniform(0.05, 0.12), 3))
+    return Alteration(mirrored=copy_kind == "mirrored")
 
 
 @dataclass(frozen=True)
@@ -66,14 +103,15 @@ class FilePage:
 
     title: str
     page_id: int
-    species: str  # scientific name
+    species: str  # scientific name, as the page says
+    pictured: str  # scientific name of what the picture shows
     picture_seed: int
-    quality: int
-    scale: float
+    alteration: Alteration
     description: str  # HTML, as in extmetadata
     categories: str
     license: tuple[str, str, str]  # code, short name, URL
     artist: str  # HTML
+    subject: str = "photograph"
     fault: str | None = None
     copy_kind: str | None = None
     copy_of: str | None = None  # title
@@ -83,7 +121,7 @@ class FilePage:
     @property
     def picture_id(self) -> str:
         """The same for all copies of one picture."""
-        return f"{self.species}#{self.picture_seed}"
+        return f"{self.pictured}#{self.picture_seed}#{self.subject}"
 
     @property
     def path(self) -> str:
@@ -155,11 +193,11 @@ def plan_files(species: Sequence[Species], per_species: int, tests: Sequence[Tes
             pages.extend(_copies(original, shown, species, len(pages), seed))
     by_name = {shown.scientific_name: shown for shown in species}
     for test in tests:
-        for kind in ("exact", "reencoded"):
+        for kind in LEAK_KINDS:
             draw = random.Random(stable_hash(seed, "leak", kind, test.key))
             if draw.random() < SHARE[f"leak-{kind}"]:
                 leak = _make(by_name[test.species], species, test.picture_seed, len(pages), seed, copy_kind=kind)
-                pages.append(replace_page(leak, benchmark_key=test.key, fault=None))
+                pages.append(replace(leak, benchmark_key=test.key))
     return pages
 
 
@@ -170,21 +208,20 @@ def truth_row(page: FilePage, sha256: str | None) -> dict[str, Any]:
         "sourceID": page.title,
         "accessURI": f"http://{page.host}{page.path}",
         "scientificName": page.species,
+        "pictured": page.pictured,
+        "subject": page.subject,
         "pictureID": page.picture_id,
         "fault": page.fault,
         "copyKind": page.copy_kind,
         "copyOf": page.copy_of and candidate_id("commons", page.copy_of),
         "benchmarkKey": page.benchmark_key,
-        "quality": page.quality,
-        "scale": page.scale,
+        "quality": page.alteration.quality,
+        "scale": page.alteration.scale,
+        "crop": page.alteration.crop,
+        "watermark": page.alteration.watermark,
         "textFault": page.text_fault,
         "sha256": sha256,
     }
-
-
-def replace_page(page: FilePage, **changes: Any) -> FilePage:
-    """The page with some fields changed."""
-    return FilePage(**{**page.__dict__, **changes})
 
 
 def as_json(page: FilePage) -> str:
@@ -195,19 +232,22 @@ def as_json(page: FilePage) -> str:
 def from_json(line: str) -> FilePage:
     """A page from its line of JSON."""
     content = json.loads(line)
-    return FilePage(**{**content, "license": tuple(content["license"])})
+    alteration = Alteration(**content.pop("alteration"))
+    return FilePage(**{**content, "license": tuple(content["license"]), "alteration": alteration})
 
 
 def _copies(
     original: FilePage, shown: Species, species: Sequence[Species], first: int, seed: int
 ) -> Iterator[FilePage]:
-    for kind in ("exact", "reencoded"):
+    if original.fault:
+        return
+    for kind in COPY_KINDS:
         draw = random.Random(stable_hash(seed, "copy", kind, original.title))
-        if original.fault is None and draw.random() < SHARE[f"copy-{kind}"]:
-            copy = _make(shown, species, original.picture_seed, first, seed, copy_kind=kind)
-            scale, quality = (original.scale, original.quality) if kind == "exact" else (copy.scale, copy.quality)
-            yield replace_page(copy, copy_of=original.title, scale=scale, quality=quality, fault=None)
-            first += 1
+        if draw.random() >= SHARE[f"copy-{kind}"]:
+            continue
+        copy = _make(shown, species, original.picture_seed, first, seed, copy_kind=kind)
+        yield replace(copy, copy_of=original.title, pictured=original.pictured, subject=original.subject)
+        first += 1
 
 
 def _make(
@@ -215,27 +255,33 @@ def _make(
 ) -> FilePage:
     draw = random.Random(stable_hash(seed, "page", shown.scientific_name, picture_seed, copy_kind))
     fault = _pick(draw, ("dead-host", "not-found", "too-small")) if copy_kind is None else None
+    oddity = _pick(draw, ("drawing", "map", "logo", "wrong-species")) if copy_kind is None else None
     text_fault = _pick(draw, ("useless-text", "wrong-text"))
     name = shown.vernacular_name if draw.random() < 0.5 else shown.scientific_name
-    title = f"{name[:1].upper()}{name[1:]} {page_id + 1:05d}.jpg"
     if text_fault == "useless-text":
-        title = f"DSC {page_id + 1:05d}.jpg"
-    reencoded = copy_kind == "reencoded"
+        name = "DSC"
+    pictured = _another(draw, shown, species) if oddity == "wrong-species" else shown
+    small = replace(draw_alteration(draw, copy_kind), scale=0.12)
     return FilePage(
-        title=title,
+        title=f"{name[:1].upper()}{name[1:]} {page_id + 1:05d}.jpg",
         page_id=page_id + 1,
         species=shown.scientific_name,
+        pictured=pictured.scientific_name,
         picture_seed=picture_seed,
-        quality=draw.randint(30, 95) if reencoded else 90,
-        scale=round(draw.uniform(0.25, 1.0), 3) if reencoded else (0.12 if fault == "too-small" else 1.0),
+        alteration=small if fault == "too-small" else draw_alteration(draw, copy_kind),
         description=_describe(draw, shown, species, text_fault),
         categories=f"{shown.scientific_name}|Files of the mirror",
         license=draw.choice(LICENSES),
         artist=_artist(draw.randint(1, 40)),
+        subject=oddity if oddity in ("drawing", "map", "logo") else "photograph",
         fault=fault,
         copy_kind=copy_kind,
         text_fault={"useless-text": "useless", "wrong-text": "wrong"}.get(text_fault or ""),
     )
+
+
+def _another(draw: random.Random, shown: Species, species: Sequence[Species]) -> Species:
+    return draw.choice([other for other in species if other is not shown] or list(species))
 
 
 def _artist(number: int) -> str:
@@ -255,7 +301,7 @@ def _describe(draw: random.Random, shown: Species, species: Sequence[Species], t
     if text_fault == "useless-text":
         return draw.choice(USELESS_TEXTS).format(number=draw.randint(1, 9999))
     if text_fault == "wrong-text":
-        shown = draw.choice([other for other in species if other is not shown] or list(species))
+        shown = _another(draw, shown, species)
     template = draw.choice(GOOD_TEXTS)
     return template.format(
         common=shown.vernacular_name, scientific=shown.scientific_name, colour=draw.choice(shown.colours or ("small",))

@@ -12,7 +12,18 @@ from typing import Any
 import pyarrow as pa
 from scipy.stats import binomtest
 
+from kg2clip.mirror.plan import COPY_KINDS, LEAK_KINDS
+
 Row = Mapping[str, Any]
+
+METHODS = {"exact": ("sha256", "pixels"), "mirrored": ("pdq-mirrored",)}  # the others are found by PDQ
+STRENGTHS = {
+    "reencoded": [
+        ("quality", 30, 50), ("quality", 50, 75), ("quality", 75, 96), ("scale", 0.25, 0.5), ("scale", 0.5, 1.01),
+    ],
+    "cropped": [("crop", 0.01, 0.02), ("crop", 0.02, 0.05), ("crop", 0.05, 0.101)],
+    "watermarked": [("watermark", 0.05, 0.08), ("watermark", 0.08, 0.121)],
+}  # fmt: skip
 
 SCORES = pa.schema(
     [
@@ -65,7 +76,8 @@ class Judge:
         hits = planted & found
         false = wrong or {}
         recall, recall_low, recall_high = share(len(hits), len(planted))
-        precision, precision_low, precision_high = share(len(hits), len(hits) + len(false))
+        claimed = 0 if wrong is None else len(hits) + len(false)
+        precision, precision_low, precision_high = share(len(hits), claimed)
         self.scores.append(
             {
                 "detector": detector,
@@ -82,6 +94,8 @@ class Judge:
                 "recallHigh": recall_high,
             }
         )
+        if wrong is None:  # a part of a row above: its misses stand there
+            return
         for candidate in sorted(planted - found):
             self._miss(detector, kind, "missed", candidate, self._origin(candidate))
         for candidate, other in sorted(false.items()):
@@ -89,7 +103,8 @@ class Judge:
 
     def _miss(self, detector: str, kind: str, outcome: str, candidate: str, other: str | None) -> None:
         row, decided = self.truth.get(candidate, {}), self.decisions.get(candidate, {})
-        detail = f"quality {row.get('quality')}, scale {row.get('scale')}; {decided.get('reason') or 'kept'}"
+        strength = ", ".join(f"{measure} {row.get(measure)}" for measure in ("quality", "scale", "crop", "watermark"))
+        detail = f"{strength}; {decided.get('reason') or 'kept'}"
         self.misses.append(
             {
                 "detector": detector,
@@ -119,13 +134,9 @@ class Judge:
             if self.decisions[key]["stage"] == "duplicate"
             and self.truth[key]["pictureID"] != self.truth.get(group[key], {}).get("pictureID")
         }
-        for kind, match in (("exact", ("sha256", "pixels")), ("reencoded", ("pdq", "pdq-mirrored"))):
-            planted = {
-                key for key in judged if self.truth[key]["copyKind"] == kind and self.truth[key]["copyOf"] in judged
-            }
-            found = {key for key in planted if group[key] == group[self.truth[key]["copyOf"]]}
-            false = {key: other for key, other in wrong.items() if self.decisions[key]["match"] in match}
-            self._add("duplicates", kind, planted, found, false)
+        copies = {key for key in judged if self.truth[key]["copyOf"] in judged}
+        found = {key for key in copies if group[key] == group[self.truth[key]["copyOf"]]}
+        self._add_kinds("duplicates", COPY_KINDS, copies, found, wrong)
 
     def _leaks(self) -> None:
         judged = {key for key in self._judged() if key in self.truth}
@@ -136,15 +147,21 @@ class Judge:
             for key in removed
             if self.truth[key]["pictureID"] not in leaked
         }
-        exact = ("sha256", "pixels")
-        for kind in ("exact", "reencoded"):
-            planted = {key for key in judged if self.truth[key]["benchmarkKey"] and self.truth[key]["copyKind"] == kind}
-            false = {
-                key: other
-                for key, other in wrong.items()
-                if (self.decisions[key]["match"] in exact) == (kind == "exact")
-            }
-            self._add("leaked test pictures", kind, planted, planted & removed, false)
+        planted = {key for key in judged if self.truth[key]["benchmarkKey"]}
+        self._add_kinds("leaked test pictures", LEAK_KINDS, planted, planted & removed, wrong)
+
+    def _add_kinds(
+        self, detector: str, kinds: Sequence[str], planted: set[str], found: set[str], wrong: Mapping[str, str]
+    ) -> None:
+        """Score by kind of copy, and by strength within a kind; a false alarm counts where its method belongs."""
+        for kind in kinds:
+            of_kind = {key for key in planted if self.truth[key]["copyKind"] == kind}
+            methods = METHODS.get(kind, ("pdq",))
+            false = {key: other for key, other in wrong.items() if self.decisions[key]["match"] in methods}
+            self._add(detector, kind, of_kind, found & of_kind, false)
+            for measure, low, high in STRENGTHS.get(kind, ()):
+                of_strength = {key for key in of_kind if low <= self.truth[key][measure] < high}
+                self._add(detector, f"{kind}, {measure} {low:g} to {high:g}", of_strength, found & of_strength, None)
 
     def _links(self) -> None:
         lost = {key for key, row in self.decisions.items() if row["stage"] == "download" and key in self.truth}

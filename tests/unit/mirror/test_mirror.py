@@ -13,13 +13,15 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+import pdqhash
 import pytest
 from PIL import Image
 
 from kg2clip import settings, tables
 from kg2clip.errors import UserError
-from kg2clip.mirror import build, graph
-from kg2clip.mirror.plan import SHARE, plan_benchmark, plan_files
+from kg2clip.mirror import build, graph, rendered, subjects
+from kg2clip.mirror.plan import SHARE, Alteration, plan_benchmark, plan_files
 from kg2clip.mirror.rendered import species
 from kg2clip.mirror.score import Judge, share
 
@@ -89,17 +91,42 @@ def test_copies_are_as_strong_as_planned() -> None:
     titles = {page.title: page for page in pages}
     assert len(titles) == len(pages) == len({page.path for page in pages})
     for page in pages:
+        strength = page.alteration
         if page.copy_kind == "reencoded":
-            assert 30 <= page.quality <= 95 and 0.25 <= page.scale <= 1
+            assert 30 <= strength.quality <= 95 and 0.25 <= strength.scale <= 1
+        assert (page.copy_kind == "cropped") == (0.01 <= strength.crop <= 0.1)
+        assert (page.copy_kind == "watermarked") == (strength.watermark >= 0.05)
         if page.copy_of:
             assert titles[page.copy_of].picture_id == page.picture_id and titles[page.copy_of].fault is None
+
+
+def test_alterations_do_what_they_say() -> None:
+    picture = rendered.draw(species()[0], 1, 480, 360)
+    before = np.asarray(picture).astype(int)
+    assert (np.asarray(subjects.alter(picture, Alteration(mirrored=True))) == before[:, ::-1]).all()
+    cropped = subjects.alter(picture, Alteration(crop=0.1))
+    assert cropped.width * cropped.height / (480 * 360) == pytest.approx(0.9, abs=0.005)
+    marked = np.asarray(subjects.alter(picture, Alteration(watermark=0.08))).astype(int)
+    assert (np.abs(marked - before).max(axis=2) > 0).mean() == pytest.approx(0.08, abs=0.01)
+    assert subjects.alter(picture, Alteration(scale=0.5)).size == (240, 180)
+    for subject in ("drawing", "map", "logo"):
+        other = subjects.draw(subject, picture, 3)
+        assert other.size == picture.size and other.mode == "RGB"
+        assert other.tobytes() == subjects.draw(subject, picture, 3).tobytes()
+        assert pdq_distance(other, picture) > 31
+    assert subjects.draw("photograph", picture, 3) is picture
+
+
+def pdq_distance(one: Image.Image, other: Image.Image) -> int:
+    hashes = [pdqhash.compute(np.asarray(picture))[0] for picture in (one, other)]
+    return int((hashes[0] != hashes[1]).sum())
 
 
 def test_no_training_picture_has_the_seed_of_a_held_out_one() -> None:
     tests = plan_benchmark(species(), 6)
     held_out = {(test.species, test.picture_seed) for test in tests}
     for page in plan_files(species(), 30, tests, 1):
-        assert ((page.species, page.picture_seed) in held_out) == (page.benchmark_key is not None)
+        assert ((page.pictured, page.picture_seed) in held_out) == (page.benchmark_key is not None)
     splits = Counter((test.species, test.split) for test in tests)
     assert set(splits.values()) == {2, 4}
 
@@ -181,8 +208,9 @@ def assert_gone(text: str) -> None:
 
 
 def truth(candidate: str, picture: str, **more: object) -> dict:
-    fields = ["fault", "copyKind", "copyOf", "benchmarkKey", "quality", "scale", "textFault"]
-    return {"candidateID": candidate, "pictureID": picture, "sha256": "x", **dict.fromkeys(fields), **more}
+    fields = ["fault", "copyKind", "copyOf", "benchmarkKey", "textFault"]
+    strength = {"quality": 90, "scale": 1.0, "crop": 0.0, "watermark": 0.0}
+    return {"candidateID": candidate, "pictureID": picture, "sha256": "x", **strength, **dict.fromkeys(fields), **more}
 
 
 def decided(candidate: str, stage: str | None = None, **more: object) -> dict:
