@@ -118,7 +118,7 @@ def accuracy(scores: Sequence[Score]) -> Markup | None:
         base.mark_circle(size=90, opacity=1).encode(x="value:Q", color=colour),
         base.mark_tick(thickness=2, size=16, color="currentColor", opacity=0.7).encode(x="chance:Q"),
     )
-    return _svg(layers.properties(width=WIDTH, height=alt.Step(26)))
+    return _svg(layers.properties(width=WIDTH - 80, height=alt.Step(26)))
 
 
 def _percent(value: float | None) -> float | None:

@@ -15,7 +15,7 @@ import math
 import os
 import signal
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -274,7 +274,7 @@ def pieces_of(batch: int) -> int:
     return -(-batch // PIECE)
 
 
-def batches(pieces: Pieces, batch: int, first: int, last: int, workers: int, pin: bool) -> Iterator[Batch]:
+def batches(pieces: Pieces, batch: int, first: int, last: int, workers: int, pin: bool) -> Generator[Batch, None, None]:
     """The batches of the steps `first` to `last - 1`.
 
     Args:
@@ -300,11 +300,16 @@ def batches(pieces: Pieces, batch: int, first: int, last: int, workers: int, pin
         persistent_workers=False,
     )
     stream = iter(loader)
-    for _ in range(first, last):
-        parts = list(itertools.islice(stream, pieces_of(batch)))
-        if failed := [part for part in parts if isinstance(part, str)]:
-            raise UserError(failed[0])
-        yield Batch(*(torch.cat(tensors) for tensors in zip(*parts, strict=True))) if len(parts) > 1 else parts[0]
+    try:
+        for _ in range(first, last):
+            parts = list(itertools.islice(stream, pieces_of(batch)))
+            if failed := [part for part in parts if isinstance(part, str)]:
+                raise UserError(failed[0])
+            yield Batch(*(torch.cat(tensors) for tensors in zip(*parts, strict=True))) if len(parts) > 1 else parts[0]
+    finally:
+        # The last reference: the workers end now. A traceback that kept it would keep them until Python's exit, which
+        # waits for them forever, since they ignore its SIGTERM.
+        del stream
 
 
 def _start_worker(number: int) -> None:

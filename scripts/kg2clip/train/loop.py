@@ -7,8 +7,8 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -93,7 +93,7 @@ class Run:
         self.model.train()
         saved = time.monotonic()
         bar = Progress(total=self.steps, initial=self.step, desc="training", unit="steps")
-        with _stop_signals() as received, bar, log_file.open("a", encoding="utf-8") as lines:
+        with _stop_signals() as received, closing(stream), bar, log_file.open("a", encoding="utf-8") as lines:
             while self.step < self.steps:
                 self._advance(stream, checkpoints)
                 bar.update()
@@ -110,7 +110,7 @@ class Run:
                             f"training was stopped by {received[0]} {where}; the same command goes on from {path}"
                         )
 
-    def _advance(self, stream: Iterator[Batch], checkpoints: Checkpoints) -> None:
+    def _advance(self, stream: Generator[Batch, None, None], checkpoints: Checkpoints) -> None:
         started = time.monotonic()
         batch = next(stream)
         waited = time.monotonic() - started

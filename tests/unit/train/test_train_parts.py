@@ -92,9 +92,12 @@ def test_a_recipes_size_and_context_enter_the_model() -> None:
     [
         ({"model_cfg": {"embed_dim": 8, "vision_cfg": {"widht": 3}, "text_cfg": {}}}, "widht"),
         ({"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {"hf_model_name": "x"}}}, "hf_model_name"),
-        ({"model": "ViT-B-33"}, "knows no model ViT-B-33"),
+        ({"model_cfg": None, "model": "ViT-B-33"}, "knows no model ViT-B-33"),
     ],
 )
 def test_models_that_cannot_be_built_are_told(change: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        models.create(recipes.load(make_config(**change), "tiny"))
+        config = make_config()
+        own = config["train"]["experiments"]["tiny"] | change
+        config["train"]["experiments"]["tiny"] = {key: value for key, value in own.items() if value is not None}
+        models.create(recipes.load(config, "tiny"))
