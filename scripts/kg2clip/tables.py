@@ -63,6 +63,7 @@ _CANDIDATE = [
     ("candidateID", text),
     ("source", text),
     ("sourceID", text),
+    ("observationID", text),  # pictures with the same one show one individual (iNaturalist: UUID of the observation)
     ("accessURI", text),  # the picture that is fetched
     ("originalURI", text),  # the full-size picture at the source
     ("furtherInformationURL", text),  # the page

@@ -20,6 +20,7 @@ from PIL import Image, ImageCms, ImageDraw
 from kg2clip.mirror import rendered
 
 SIZE = (480, 360)  # of the drawn picture, and of all entries that state no other
+STRIP, PANORAMA = (5000, 3), (40_000, 320)
 FRAMES = 300  # of the camera trap
 
 
@@ -85,6 +86,14 @@ def encoded(image: Image.Image, form: str = "JPEG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+@cache
+def placeholder() -> bytes:
+    """What a host shows in place of a picture that was taken away."""
+    image = Image.new("RGB", (500, 400), "#eeeeee")
+    ImageDraw.Draw(image).text((130, 180), "This photo is no longer available", fill="#555555", font_size=16)
+    return encoded(image, "PNG")
+
+
 def _truncated(percent: int) -> bytes:
     whole = encoded(scene(), quality=90)
     return whole[: len(whole) * percent // 100]
@@ -145,9 +154,9 @@ def _deep(mode: str) -> bytes:
     return _png(width, height, 16, {"L": 0, "RGB": 2}[mode], (b"\0" + row.tobytes() for row in levels))
 
 
-def _panorama(width: int = 40_000, height: int = 320) -> bytes:
-    image = Image.new("RGB", (width, height))
-    for left in range(0, width, SIZE[0]):
+def _panorama() -> bytes:
+    image = Image.new("RGB", PANORAMA)
+    for left in range(0, PANORAMA[0], SIZE[0]):
         image.paste(scene(), (left, 0))
     return encoded(image, quality=50)
 
@@ -218,60 +227,73 @@ trailer<</Root 1 0 R>>
 """
 
 
+KINDS = {  # media type and Pillow's name, by the ending of a file's name
+    "jpg": ("image/jpeg", "JPEG"),
+    "png": ("image/png", "PNG"),
+    "gif": ("image/gif", "GIF"),
+    "webp": ("image/webp", "WEBP"),
+    "avif": ("image/avif", "AVIF"),
+    "tif": ("image/tiff", "TIFF"),
+    "heic": ("image/heic", "HEIC"),
+    "jxl": ("image/jxl", "JXL"),
+    "svg": ("image/svg+xml", "SVG"),
+    "pdf": ("application/pdf", "PDF"),
+}
+
+
 def _taken(
     name: str,
     file: str,
     make: Callable[[], bytes],
-    media_type: str = "image/jpeg",
+    flags: str = "",
     size: tuple[int, int] = SIZE,
-    format: str = "JPEG",
-    flags: tuple[str, ...] = (),
+    format: str | None = None,
     dropped: str | None = None,
 ) -> Oddity:
-    return Oddity(name, file, media_type, make, size=size, format=format, flags=flags, dropped=dropped)
+    media_type, usual = KINDS[file.rsplit(".", 1)[1]]
+    return Oddity(
+        name, file, media_type, make, size=size, format=format or usual, flags=tuple(flags.split()), dropped=dropped
+    )
 
 
-def _refused(
-    name: str, file: str, make: Callable[[], bytes], media_type: str, reason: str, lost: str | None = None
-) -> Oddity:
-    return Oddity(name, file, media_type, make, lost=lost, refused=reason)
+def _refused(name: str, file: str, make: Callable[[], bytes], reason: str, lost: str | None = None) -> Oddity:
+    return Oddity(name, file, KINDS[file.rsplit(".", 1)[1]][0], make, lost=lost, refused=reason)
 
 
-JPEG, PNG = "image/jpeg", "image/png"
 ODDITIES: list[Oddity] = [
     *(
-        _refused(f"truncated JPEG, {percent} %", f"truncated-{percent}.jpg", partial(_truncated, percent), JPEG, "truncated")
+        _refused(f"truncated JPEG, {percent} %", f"truncated-{percent}.jpg", partial(_truncated, percent), "truncated")
         for percent in (30, 60, 90)
     ),
     _taken("garbage after the end marker", "garbage.jpg", lambda: encoded(scene()) + b"GARBAGE\r\n" * 999),
-    _taken("JPEG named .png", "a-jpeg.png", lambda: encoded(scene()), PNG),
-    _taken("animated GIF", "animated.gif", partial(_animated, "GIF"), "image/gif", format="GIF", flags=("animated",)),
-    _taken("animated WebP", "animated.webp", partial(_animated, "WEBP", quality=80), "image/webp", format="WEBP", flags=("animated",)),
-    _refused("SVG", "drawing.svg", lambda: SVG, "image/svg+xml", "svg"),
+    _taken("JPEG named .png", "a-jpeg.png", lambda: encoded(scene()), format="JPEG"),
+    _taken("animated GIF", "animated.gif", partial(_animated, "GIF"), "animated"),
+    _taken("animated WebP", "animated.webp", partial(_animated, "WEBP", quality=80), "animated"),
+    _refused("SVG", "drawing.svg", lambda: SVG, "svg"),
     # One thread: how libaom shares the work among several is not ours to fix.
-    _taken("AVIF", "photo.avif", lambda: encoded(scene(), "AVIF", quality=70, speed=9, max_threads=1), "image/avif", format="AVIF"),
-    _refused("HEIC", "photo.heic", _heic, "image/heic", "heic"),
-    _refused("JPEG XL, bare", "photo.jxl", lambda: b"\xff\x0a" + bytes(500), "image/jxl", "jpeg-xl"),
-    _refused("JPEG XL, in a container", "boxed.jxl", lambda: _box(b"JXL ", b"\r\n\x87\n") + bytes(500), "image/jxl", "jpeg-xl"),
-    _taken("multi-page TIFF", "pages.tif", _pages, "image/tiff", format="TIFF", flags=("multi-page",)),
-    _refused("PDF", "leaflet.pdf", lambda: PDF, "application/pdf", "pdf"),
-    _taken("1x1", "1x1.png", lambda: encoded(Image.new("RGB", (1, 1)), "PNG"), PNG, (1, 1), "PNG", dropped="too-small"),
-    _taken("5000x3", "5000x3.png", lambda: encoded(scene().resize((5000, 3)), "PNG"), PNG, (5000, 3), "PNG", dropped="too-small"),
-    _refused("30000x30000 one-bit PNG (bomb)", "bomb.png", _bomb, PNG, "too-many-pixels"),
-    _taken("40,000 px panorama", "panorama.jpg", _panorama, size=(40_000, 320), dropped="aspect"),
+    _taken("AVIF", "photo.avif", lambda: encoded(scene(), "AVIF", quality=70, speed=9, max_threads=1)),
+    _refused("HEIC", "photo.heic", _heic, "heic"),
+    _refused("JPEG XL, bare", "photo.jxl", lambda: b"\xff\x0a" + bytes(500), "jpeg-xl"),
+    _refused("JPEG XL, in a container", "boxed.jxl", lambda: _box(b"JXL ", b"\r\n\x87\n") + bytes(500), "jpeg-xl"),
+    _taken("multi-page TIFF", "pages.tif", _pages, "multi-page"),
+    _refused("PDF", "leaflet.pdf", lambda: PDF, "pdf"),
+    _taken("1x1", "1x1.png", lambda: encoded(scene().resize((1, 1)), "PNG"), size=(1, 1), dropped="too-small"),
+    _taken("5000x3", "strip.png", lambda: encoded(scene().resize(STRIP), "PNG"), size=STRIP, dropped="too-small"),
+    _refused("30000x30000 one-bit PNG (bomb)", "bomb.png", _bomb, "too-many-pixels"),
+    _taken("40,000 px panorama", "panorama.jpg", _panorama, size=PANORAMA, dropped="aspect"),
     _taken("plain white", "white.jpg", partial(_plain, "white"), dropped="blank"),
     _taken("plain black", "black.jpg", partial(_plain, "black"), dropped="blank"),
     *(
-        _taken("EXIF orientations 1 to 8", f"exif-{turn}.jpg", partial(_oriented, turn), flags=("exif-rotated",) if turn > 1 else ())
+        _taken("EXIF orientations", f"exif-{turn}.jpg", partial(_oriented, turn), "exif-rotated" if turn > 1 else "")
         for turn in range(1, 9)
     ),
-    _taken("CMYK", "cmyk.jpg", lambda: encoded(scene().convert("CMYK")), flags=("cmyk",)),
-    _taken("16-bit PNG, grey", "deep-grey.png", partial(_deep, "L"), PNG, format="PNG", flags=("16-bit", "grey")),
-    _taken("16-bit PNG, colour", "deep.png", partial(_deep, "RGB"), PNG, format="PNG", flags=("16-bit",)),
-    _taken("palette with transparency", "palette.png", _palette, PNG, format="PNG", flags=("alpha",)),
-    _taken("grey with alpha", "grey-alpha.png", partial(_cut_out, "L"), PNG, format="PNG", flags=("alpha", "grey")),
-    _taken("colour with alpha", "cut-out.png", partial(_cut_out, "RGB"), PNG, format="PNG", flags=("alpha",)),
-    _taken("ICC profile (Display P3)", "display-p3.jpg", lambda: encoded(scene(), icc_profile=display_p3()), flags=("icc",)),
-    _refused("0 bytes", "empty.jpg", lambda: b"", JPEG, "empty", lost="empty"),
+    _taken("CMYK", "cmyk.jpg", lambda: encoded(scene().convert("CMYK")), "cmyk"),
+    _taken("16-bit PNG, grey", "deep-grey.png", partial(_deep, "L"), "16-bit grey"),
+    _taken("16-bit PNG, colour", "deep.png", partial(_deep, "RGB"), "16-bit"),
+    _taken("palette with transparency", "palette.png", _palette, "alpha"),
+    _taken("grey with alpha", "grey-alpha.png", partial(_cut_out, "L"), "alpha grey"),
+    _taken("colour with alpha", "cut-out.png", partial(_cut_out, "RGB"), "alpha"),
+    _taken("ICC profile (Display P3)", "display-p3.jpg", lambda: encoded(scene(), icc_profile=display_p3()), "icc"),
+    _refused("0 bytes", "empty.jpg", lambda: b"", "empty", lost="empty"),
     *(_taken("camera trap, 300 frames", f"trap-{frame:03d}.jpg", partial(_frame, frame)) for frame in range(FRAMES)),
-]  # fmt: skip
+]

@@ -12,7 +12,7 @@ from typing import Any
 
 MAX_LIMIT = 50
 STOCK = 5000
-LINK = "http://creativecommons.org/licenses/by-sa/4.0/"
+LICENCES = "http://creativecommons.org/licenses"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Wording:
     name: str
     description: str
     clean: str | None
-    license: tuple[str, str] = ("CC BY-SA 4.0", LINK)
+    license: tuple[str, str] = ("CC BY-SA 4.0", f"{LICENCES}/by-sa/4.0/")
     spdx: str = "CC-BY-SA-4.0"
 
 
@@ -59,12 +59,12 @@ WORDINGS: list[Wording] = [
     Wording("only white space", " \t\n\u00a0 ", None),
     Wording("empty", "", None),
     _licensed("a short name with hyphens", "CC-BY-NC 4.0", "", "CC-BY-NC-4.0"),
-    _licensed("a link to the legal code", "", "http://creativecommons.org/licenses/by-nc/4.0/legalcode", "CC-BY-NC-4.0"),
+    _licensed("a link to the legal code", "", f"{LICENCES}/by-nc/4.0/legalcode", "CC-BY-NC-4.0"),
     _licensed("all rights reserved", "© all rights reserved", "", "all-rights-reserved"),
     _licensed("nothing at all", "", "", "unknown"),
     _licensed("the word unspecified", "unspecified", "", "unknown"),
     _licensed("free text in Spanish", "Se permite el uso con fines educativos, citando al autor", "", "unknown"),
-]  # fmt: skip
+]
 
 
 def answer(parameters: Mapping[str, str], pictures: str) -> dict[str, Any]:
@@ -95,5 +95,6 @@ def _stock(number: int, pictures: str) -> dict[str, Any]:
 def _page(number: int, title: str, wording: Wording, url: str) -> dict[str, Any]:
     short, link = wording.license
     said = {"ImageDescription": wording.description, "LicenseShortName": short, "LicenseUrl": link}
-    info = {"url": url, "thumburl": url, "mime": "image/jpeg", "extmetadata": {key: {"value": said[key]} for key in said}}
+    metadata = {key: {"value": value} for key, value in said.items()}
+    info = {"url": url, "thumburl": url, "mime": "image/jpeg", "extmetadata": metadata}
     return {"pageid": number + 1, "ns": 6, "title": f"File:{title}", "index": number + 1, "imageinfo": [info]}

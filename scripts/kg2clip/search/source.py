@@ -57,8 +57,14 @@ class Answers:
         self._next = 0.0
         self._session = web.session(contact)
 
-    def get(self, url: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-        """The JSON answer to a GET request, from the folder where it was given before."""
+    def get(
+        self, url: str, parameters: Mapping[str, str | list[str]], headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """The JSON answer to a GET request, from the folder where it was given before.
+
+        Args:
+            headers: secrets, such as a key. They are part of no file, name or message, and follow no redirect.
+        """
         path = self._folder / f"{stable_hash(url, sorted(parameters.items()))}.json.gz"
         if path.exists():
             self.kept += 1
@@ -66,19 +72,25 @@ class Answers:
                 answer: dict[str, Any] = json.load(file)["answer"]
             return answer
         web.check_contact(urlsplit(url).hostname or "", self._contact)
-        answer = web.with_retries(lambda: self._ask(url, parameters), url)
+        answer = web.with_retries(lambda: self._ask(url, parameters, headers or {}), url)
         kept = {"date": provenance.now(), "url": url, "parameters": dict(parameters), "answer": answer}
         with atomic_path(path) as temporary, gzip.open(temporary, "wt", encoding="utf-8") as file:
             json.dump(kept, file, ensure_ascii=False)
         return answer
 
-    def _ask(self, url: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    def _ask(self, url: str, parameters: Mapping[str, str | list[str]], headers: Mapping[str, str]) -> dict[str, Any]:
         time.sleep(max(0.0, self._next - time.monotonic()))
         self._next = time.monotonic() + self._pause
         self.calls += 1
         timeouts = (web.CONNECT_TIMEOUT, web.READ_TIMEOUT)
         try:
-            response = self._session.get(web.check_url(url), params=dict(parameters), timeout=timeouts)
+            response = self._session.get(
+                web.check_url(url),
+                params=dict(parameters),
+                headers=dict(headers),
+                timeout=timeouts,
+                allow_redirects=not headers,
+            )
         except requests.RequestException as error:
             self._write_ledger(url, "no answer")
             raise web.TransientError(type(error).__name__) from None
@@ -87,15 +99,17 @@ class Answers:
             raise web.TransientError(
                 f"status {response.status_code}", web.retry_after(response.headers.get("Retry-After"))
             )
+        content = response.content
+        for secret in headers.values():  # a server may say back what it was told
+            content = content.replace(secret.encode(), b"***")
         if response.status_code != 200:
-            raise UserError(
-                f"{url} refuses a request with status {response.status_code}: {' '.join(response.text[:300].split())}"
-            )
-        return self._parse(url, response)
+            said = " ".join(content[:300].decode("utf-8", "replace").split())
+            raise UserError(f"{url} refuses a request with status {response.status_code}: {said}")
+        return self._parse(url, content, response.headers.get("Retry-After"))
 
-    def _parse(self, url: str, response: requests.Response) -> dict[str, Any]:
+    def _parse(self, url: str, content: bytes, retry_after: str | None) -> dict[str, Any]:
         try:
-            answer = response.json()
+            answer = json.loads(content)
         except ValueError:
             raise web.TransientError("its answer is no JSON") from None
         if not isinstance(answer, dict):
@@ -105,7 +119,7 @@ class Answers:
             return answer
         code = error.get("code") if isinstance(error, dict) else error
         if code in ("maxlag", "ratelimited", "readonly", "internal_api_error_DBQueryError"):
-            raise web.TransientError(f"it says {code}", web.retry_after(response.headers.get("Retry-After")))
+            raise web.TransientError(f"it says {code}", web.retry_after(retry_after))
         raise UserError(f"{url} refuses a request: {str(error)[:300]}")
 
     def _write_ledger(self, url: str, status: int | str) -> None:

@@ -1,0 +1,104 @@
+"""Brave's image search: a paid source that needs a key (environment variable BRAVE_API_KEY).
+
+Documented, not recorded (../shared/samples/README.md). Terms: whether answers may be stored and used for training
+depends on the plan: read the contract. One call a query: there is no second page. No licence is known of any picture.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from kg2clip import provenance, web
+from kg2clip.errors import UserError
+from kg2clip.identifiers import candidate_id
+from kg2clip.search import licenses
+from kg2clip.search.source import Answers, Hit, Query
+from kg2clip.settings import Settings
+from kg2clip.texts import clean
+
+KEY = "BRAVE_API_KEY"
+COUNT = 100  # results asked for; the API gives 200 at most
+MAX_CHARACTERS, MAX_WORDS = 400, 50  # of a query
+MAX_SIDE = 2**31 - 1
+
+
+class BraveImages:
+    """The source `brave`; `wanted` is its section of the config."""
+
+    name = "brave"
+
+    def __init__(self, wanted: Settings) -> None:
+        self._wanted = wanted
+
+    def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
+        """The hits of a query, in one list.
+
+        Raises:
+            UserError: there is no key, or the address would show it to others.
+        """
+        request = {
+            "q": search_text(query["text"]),
+            "count": str(min(COUNT, self._wanted["per_query"])),
+            "spellcheck": "false",  # it is on by default, and would mend Latin names
+            "safesearch": "strict",
+        }
+        answer = answers.get(self._wanted["api"], request, {"X-Subscription-Token": _key(self._wanted["api"])})
+        yield read_results(answer)
+
+
+def _key(url: str) -> str:
+    key = os.environ.get(KEY, "").strip()
+    if not key:
+        raise UserError(
+            f"the source brave needs a key: set the environment variable {KEY}, or take it out of the config"
+        )
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in web.resolve_map():
+        raise UserError(f"{url} is no https address: your key is not sent there")
+    return key
+
+
+def search_text(text: str) -> str:
+    """A query within the API's limits, cut between words."""
+    words = text.split()[:MAX_WORDS]
+    while len(words) > 1 and len(" ".join(words)) > MAX_CHARACTERS:
+        words.pop()
+    return " ".join(words)[:MAX_CHARACTERS]
+
+
+def read_results(answer: Mapping[str, Any]) -> list[Hit]:
+    """The results of an answer, in its order; those without a picture's address are left out."""
+    return [hit for result in answer.get("results") or [] if (hit := _read(result))]
+
+
+def _read(result: Mapping[str, Any]) -> Hit | None:
+    picture = result.get("properties") or {}
+    address = _text(picture.get("url"))
+    if not address:
+        return None
+    return {
+        "candidateID": candidate_id(BraveImages.name, address),
+        "source": BraveImages.name,
+        "sourceID": address,
+        "accessURI": address,
+        "originalURI": address,
+        "furtherInformationURL": _text(result.get("url")),
+        "title": clean(_text(result.get("title"))),
+        "altText": None,
+        "description": None,
+        "width": _side(picture.get("width")),
+        "height": _side(picture.get("height")),
+        "license": licenses.UNKNOWN,
+        "retrieved": provenance.now(),
+    }
+
+
+def _text(value: Any) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _side(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_SIDE else None

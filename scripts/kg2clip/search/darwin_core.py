@@ -1,0 +1,377 @@
+"""Darwin Core archives, such as GBIF's downloads: the pictures of a zip file, looked up by scientific name.
+
+`meta.xml` decides how the tables are read (Darwin Core Text Guide, https://dwc.tdwg.org/text/): file names, separators,
+quotes, encodings, the term of each column, defaults. Terms are known here by their last part (`license`), in which
+Dublin Core's two forms agree. Archives come from strangers: nothing is unpacked to disk, members are read as
+streams under caps, and a document type in meta.xml is refused (entities could grow without end).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from xml.etree import ElementTree
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kg2clip import provenance
+from kg2clip.errors import UserError
+from kg2clip.identifiers import candidate_id
+from kg2clip.search import licenses
+from kg2clip.search.source import Answers, Hit, Query
+from kg2clip.settings import Settings
+from kg2clip.texts import clean
+
+MEDIA_ROWS = (
+    "http://rs.gbif.org/terms/1.0/Multimedia",
+    "http://rs.tdwg.org/ac/terms/Multimedia",
+    "http://rs.gbif.org/terms/1.0/Image",
+)
+MAX_META = 16 * 2**20  # bytes of meta.xml
+MAX_MEMBER = 2**40  # bytes of an unpacked table; all of GBIF is below that
+MAX_RATIO, RATIO_FROM = 200, 64 * 2**20  # tables shrink 5 to 30 times; more is an attack, once it is big
+MAX_LINE = 16 * 2**20  # characters
+CHUNK = 20_000  # rows written at a time
+PAGE_SIZE = 300
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """How a table of an archive is read: the core or an extension of it."""
+
+    row_type: str
+    files: tuple[str, ...]
+    encoding: str
+    separator: str
+    quote: str  # empty where nothing is quoted
+    header_lines: int
+    id_column: int | None  # of the core's own id, or of the core id in an extension
+    columns: tuple[tuple[int, str], ...]
+    defaults: Mapping[str, str]
+
+
+class Archive:
+    """An archive's tables, read as streams.
+
+    Raises:
+        UserError: the file is absent, is no archive, or is built to do harm.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Open the zip file and read what it says of itself."""
+        self.path = Path(path)
+        try:
+            self._zip = zipfile.ZipFile(self.path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} cannot be opened as a Darwin Core archive ({error})") from None
+        names = self._zip.namelist()
+        tables = self._described() if "meta.xml" in names else [self._undescribed(names)]
+        self.core, self.extensions = tables[0], tables[1:]
+
+    @property
+    def media(self) -> list[Table]:
+        """The extensions that list pictures, sounds and films."""
+        return [table for table in self.extensions if table.row_type in MEDIA_ROWS]
+
+    def rows(self, table: Table) -> Iterator[tuple[str, Row]]:
+        """The rows of a table: id (may be empty) and values by term; absent, empty and undefined are the same."""
+        for name in table.files:
+            for cells in self._cells(name, table):
+                values = dict(table.defaults)
+                filled: set[str] = set()
+                for index, term in table.columns:
+                    if index < len(cells) and term not in filled and (value := cells[index].strip()):
+                        values[term] = value
+                        filled.add(term)
+                known = table.id_column is not None and table.id_column < len(cells)
+                yield cells[table.id_column].strip() if known and table.id_column is not None else "", values
+
+    def _cells(self, name: str, table: Table) -> Iterator[list[str]]:
+        try:
+            with self._open(name) as member:
+                lines = islice(self._lines(member, table), table.header_lines, None)
+                yield from (cells for cells in _split(lines, table) if cells not in ([], [""]))
+        except (zipfile.BadZipFile, zlib.error, EOFError, csv.Error, NotImplementedError, RuntimeError) as error:
+            raise UserError(
+                f"{name} in {self.path} cannot be read to its end ({error}). Fetch the archive anew"
+            ) from None
+
+    def _lines(self, member: Any, table: Table) -> Iterator[str]:
+        encoding = "utf-8-sig" if re.fullmatch("(?i)utf-?8", table.encoding) else table.encoding
+        try:
+            text = io.TextIOWrapper(member, encoding=encoding, errors="replace", newline="\n")
+        except LookupError:
+            raise UserError(f"meta.xml of {self.path} names an unknown encoding: {encoding[:40]!r}") from None
+        while line := text.readline(MAX_LINE):
+            if len(line) == MAX_LINE:
+                raise UserError(f"{member.name} in {self.path} has a line of more than {MAX_LINE} characters")
+            yield line
+
+    def _open(self, name: str) -> Any:
+        """A member as a stream. Names are looked up among the members only: a path that leads out finds nothing."""
+        try:
+            member = self._zip.getinfo(name)
+        except KeyError:
+            raise UserError(f"{self.path} lacks {name[:200]!r}, which its meta.xml names") from None
+        # zipfile never gives more than the stated size, so that checking the statement is enough.
+        bomb = member.file_size > max(RATIO_FROM, MAX_RATIO * member.compress_size)
+        if bomb or member.file_size > MAX_MEMBER:
+            raise UserError(f"{name} in {self.path} would grow to {member.file_size} bytes, and is refused")
+        return self._zip.open(member)
+
+    def _described(self) -> list[Table]:
+        with self._open("meta.xml") as member:
+            content = member.read(MAX_META + 1)
+        try:
+            if len(content) > MAX_META:
+                raise ValueError("it is too large")
+            tree = ElementTree.fromstring(content, ElementTree.XMLParser(target=_NoDocumentType()))
+            cores, extensions = tree.findall("{*}core"), tree.findall("{*}extension")
+            if len(cores) != 1:
+                raise ValueError(f"it has {len(cores)} core tables")
+            return [_read_table(element) for element in (*cores, *extensions)]
+        except (ElementTree.ParseError, ValueError) as error:
+            raise UserError(f"meta.xml of {self.path} cannot be understood ({error})") from None
+
+    def _undescribed(self, names: list[str]) -> Table:
+        """The one table of an archive without meta.xml: its header line holds the terms (Text Guide, 1.3)."""
+        found = [name for name in names if name.lower().endswith((".csv", ".tsv", ".txt"))]
+        if len(found) != 1:
+            raise UserError(f"{self.path} is no Darwin Core archive: it has no meta.xml and {len(found)} tables")
+        with self._open(found[0]) as member:
+            header = member.readline(MAX_META).decode("utf-8-sig", "replace").rstrip("\r\n")
+        separator, quote = ("\t", "") if "\t" in header else (",", '"')
+        terms = [_term(name) for name in next(csv.reader([header], delimiter=separator))] if header else []
+        ids = [terms.index(name) for name in ("gbifID", "id", "occurrenceID", "taxonID") if name in terms]
+        columns = tuple(enumerate(terms))
+        return Table("", (found[0],), "utf-8", separator, quote, 1, next(iter(ids), None), columns, {})
+
+
+class _NoDocumentType(ElementTree.TreeBuilder):
+    def doctype(self, name: str, public: str | None, system: str | None) -> None:
+        raise ValueError("it has a document type, which no archive needs")
+
+
+def _read_table(element: ElementTree.Element) -> Table:
+    identifier = element.find("{*}id")
+    identifier = element.find("{*}coreid") if identifier is None else identifier
+    fields = [(field.get("index"), _term(field.get("term", "")), field) for field in element.findall("{*}field")]
+    separator = _unescape(element.get("fieldsTerminatedBy", ","))
+    quote = element.get("fieldsEnclosedBy", '"')
+    if not separator or len(quote) > 1 or (quote and len(separator) > 1):
+        raise ValueError("its separators are not of one character")
+    return Table(
+        row_type=element.get("rowType", ""),
+        files=tuple((location.text or "").strip() for location in element.findall("{*}files/{*}location")),
+        encoding=element.get("encoding", "UTF-8"),
+        separator=separator,
+        quote=quote,
+        header_lines=_number(element.get("ignoreHeaderLines", "0")),
+        id_column=None if identifier is None else _number(identifier.get("index", "0")),
+        columns=tuple((_number(index), term) for index, term, _ in fields if index is not None),
+        defaults={term: field.get("default", "") for _, term, field in fields if field.get("default")},
+    )
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,6}", text):
+        raise ValueError(f"{text[:40]!r} is no column")
+    return int(text)
+
+
+def _term(uri: str) -> str:
+    return re.split("[/#:]", uri.strip())[-1]
+
+
+def _unescape(text: str) -> str:
+    return text.replace("\\t", "\t").replace("\\n", "\n").replace("\\r", "\r")
+
+
+def _split(lines: Iterator[str], table: Table) -> Iterator[list[str]]:
+    if not table.quote:
+        return (line.rstrip("\r\n").split(table.separator) for line in lines)
+    csv.field_size_limit(MAX_LINE)
+    return csv.reader(lines, delimiter=table.separator, quotechar=table.quote)
+
+
+def taxon_name(query: Query) -> str | None:
+    """The scientific name that a query asks for; None for queries in other words, which record bases cannot answer."""
+    scientific = query["kind"] == "noun" and query.get("nameKind") in (None, "scientific", "synonym")
+    return query["name"] if scientific else None
+
+
+def is_wanted(record: Mapping[str, Any], bases: Iterable[str]) -> bool:
+    """Whether a record says that the organism was there, and is of a wanted basis (HUMAN_OBSERVATION; an archive may
+    write HumanObservation). A record that does not say is taken, for tables of taxa say neither.
+    """
+    if _plain(_text(record.get("occurrenceStatus"))) == "absent":
+        return False
+    basis = _plain(_text(record.get("basisOfRecord")))
+    return not basis or basis in {_plain(wanted) for wanted in bases}
+
+
+def read_media(source: str, record: Mapping[str, Any], media: Mapping[str, Any]) -> Hit | None:
+    """A picture of a record as a hit; None for what is no picture or has no address. `references` is a page.
+
+    Both mappings hold values by term, as GBIF's API gives them too. The picture's own licence counts, whether or not it
+    can be read; only where there is none does the record's.
+    """
+    address = _first(media, "accessURI", "identifier")
+    kind = _term(_first(media, "type") or "StillImage").lower()
+    mime = (_first(media, "format") or "").lower()
+    if not address or kind not in ("stillimage", "image") or ("/" in mime and not mime.startswith("image/")):
+        return None
+    said = _all(media, "license", "UsageTerms", "WebStatement", "rights") or _all(record, "license", "rights")
+    key = _first(record, "gbifID")
+    page = _first(media, "references") or _first(record, "references")
+    return {
+        "candidateID": candidate_id(source, address),
+        "source": source,
+        "sourceID": address,
+        "observationID": f"gbif:{key}" if key else _first(record, "occurrenceID"),
+        "accessURI": address,
+        "originalURI": address,
+        "furtherInformationURL": page or (f"https://www.gbif.org/occurrence/{key}" if key else None),
+        "title": clean(_first(media, "title")),
+        "altText": None,
+        "description": clean(_first(media, "description", "caption")),
+        "format": mime if mime.startswith("image/") else None,
+        "license": licenses.normalize(*said),
+        "licenseOriginal": next((clean(text) for text in said), None),
+        "licenseURL": next((text for text in said if text.startswith(("http://", "https://"))), None),
+        "creator": clean(_first(media, "creator")),
+        "rightsHolder": clean(_first(media, "rightsHolder", "Owner") or _first(record, "rightsHolder")),
+        "retrieved": provenance.now(),
+    }
+
+
+def names_of(record: Mapping[str, str]) -> list[str]:
+    """The names under which a record is found: as written, without author, in parts, and the accepted species."""
+    whole = record.get("scientificName", "")
+    genus = record.get("genericName") or record.get("genus", "")
+    epithets = [record.get("specificEpithet", ""), record.get("infraspecificEpithet", "")]
+    parts = [genus, *epithets] if epithets[0] or record.get("taxonRank", "").upper() == "GENUS" else []
+    bare = whole.removesuffix(record.get("scientificNameAuthorship", "")).rstrip(" ,")
+    names = (whole, bare, " ".join(part for part in parts if part), record.get("species", ""))
+    return sorted({_key(name) for name in names if name.strip()})
+
+
+class DarwinCoreArchive:
+    """The source `darwin_core`: an archive on this machine; `wanted` is its section of the config.
+
+    Its pictures are indexed at the first query, out of core, in a temporary folder. `doi` is to be cited.
+    """
+
+    name = "darwin_core"
+
+    def __init__(self, wanted: Settings) -> None:
+        self._wanted = wanted
+        self._index: tuple[duckdb.DuckDBPyConnection, TemporaryDirectory[str]] | None = None
+        self.doi: str | None = wanted.get("doi") or None
+
+    def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
+        """The pictures of records under a query's name, in the archive's order."""
+        name = taxon_name(query)
+        if name is None:
+            return
+        self._index = self._index or build_index(Archive(self._wanted["path"]), self._wanted["basis_of_record"])
+        cursor = self._index[0].cursor()
+        cursor.execute("SELECT record, media FROM pictures WHERE name = ? ORDER BY place", [_key(name)])
+        while rows := cursor.fetchmany(PAGE_SIZE):
+            read = (read_media(self.name, json.loads(record), json.loads(media)) for record, media in rows)
+            yield [hit for hit in read if hit]
+
+
+# What read_media reads of a record and of a picture; the rest of an archive's 200 columns is left behind.
+RECORD_TERMS = ("gbifID", "license", "rights", "references", "rightsHolder", "occurrenceID")
+MEDIA_TERMS = (
+    "accessURI", "identifier", "type", "format", "references", "title", "description", "caption", "license",
+    "UsageTerms", "WebStatement", "rights", "creator", "rightsHolder", "Owner",
+)  # fmt: skip
+_RECORDS = pa.schema([("id", pa.string()), ("names", pa.list_(pa.string())), ("record", pa.string())])
+_MEDIA = pa.schema([("id", pa.string()), ("place", pa.int64()), ("media", pa.string())])
+
+
+def build_index(archive: Archive, bases: Iterable[str]) -> tuple[duckdb.DuckDBPyConnection, TemporaryDirectory[str]]:
+    """Join an archive's pictures with its wanted records, sorted by name; gives the table `pictures` and its folder.
+
+    Raises:
+        UserError: the archive has no table of pictures.
+    """
+    if not archive.media:
+        raise UserError(
+            f"{archive.path} has no table of pictures (multimedia.txt). GBIF's SIMPLE_CSV has none: request format DWCA"
+        )
+    folder = TemporaryDirectory(prefix="kg2clip-")
+    place = Path(folder.name)
+    _write(_records(archive, frozenset(bases)), _RECORDS, place / "records.parquet")
+    _write(_pictures(archive), _MEDIA, place / "media.parquet")
+    connection = duckdb.connect(str(place / "index.duckdb"))
+    connection.execute(
+        f"""
+        CREATE TABLE pictures AS
+        WITH named AS (SELECT id, record, unnest(names) AS name FROM '{place}/records.parquet')
+        SELECT name, place, min(record) AS record, any_value(media) AS media
+        FROM named JOIN '{place}/media.parquet' USING (id) GROUP BY name, place ORDER BY name, place
+        """
+    )
+    return connection, folder
+
+
+def _records(archive: Archive, bases: frozenset[str]) -> Iterator[dict[str, Any]]:
+    for identifier, row in archive.rows(archive.core):
+        # Rows without id cannot be told apart: all pictures without id would belong to all of them.
+        if identifier and is_wanted(row, bases):
+            yield {"id": identifier, "names": names_of(row), "record": _some(row, RECORD_TERMS)}
+
+
+def _pictures(archive: Archive) -> Iterator[dict[str, Any]]:
+    rows = (row for table in archive.media for row in archive.rows(table))
+    for place, (identifier, row) in enumerate(rows):
+        if identifier:
+            yield {"id": identifier, "place": place, "media": _some(row, MEDIA_TERMS)}
+
+
+def _write(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, path: Path) -> None:
+    with pq.ParquetWriter(path, schema) as writer:
+        iterator = iter(rows)
+        while chunk := list(islice(iterator, CHUNK)):
+            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
+
+
+def _some(row: Row, terms: Iterable[str]) -> str:
+    return json.dumps({term: row[term] for term in terms if term in row}, ensure_ascii=False, sort_keys=True)
+
+
+def _key(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def _plain(word: str) -> str:
+    return re.sub("[^a-z]", "", word.lower())
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _all(values: Mapping[str, Any], *terms: str) -> list[str]:
+    return [text for term in terms if (text := _text(values.get(term)))]
+
+
+def _first(values: Mapping[str, Any], *terms: str) -> str | None:
+    return next(iter(_all(values, *terms)), None)

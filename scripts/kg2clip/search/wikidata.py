@@ -1,0 +1,89 @@
+"""Wikidata's pictures (P18): the files that an entity itself names, looked up at Commons by their titles.
+
+No search: one or a few pictures an entity, chosen by people. The files lie on Commons, and so the hits are Commons'
+own (source, sourceID and candidateID): a file that full-text search finds too is one candidate, fetched once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kg2clip.search.commons import PAGE_SIZE, read_pages
+from kg2clip.search.source import Answers, Hit, Query
+from kg2clip.settings import Settings
+
+
+class WikidataImages:
+    """The source `wikidata`; `wanted` is its section of the config.
+
+    Args:
+        images: file names by entityID, as in the column `images` of `tables.ENTITIES`.
+    """
+
+    name = "wikidata"
+
+    def __init__(self, wanted: Settings, images: Mapping[str, Sequence[str] | None]) -> None:
+        self._wanted = wanted
+        self._titles = {entity: [file_title(name) for name in names or ()] for entity, names in images.items()}
+        # Titles of many entities share a call, always in the same groups, so that kept answers serve again.
+        self._all = sorted({title for titles in self._titles.values() for title in titles})
+        self._group = {title: place // PAGE_SIZE for place, title in enumerate(self._all)}
+        self._pages: dict[int, dict[str, dict[str, Any]]] = {}
+        self._answered: set[str] = set()
+
+    def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
+        """The pictures that the query's entity names, in its order; for the entity's first query only."""
+        entity = query["entityID"]
+        if entity in self._answered:
+            return
+        self._answered.add(entity)
+        found = [self._find(title, answers) for title in dict.fromkeys(self._titles.get(entity, ()))]
+        if hits := [hit for page in found if page for hit in read_pages([page])]:
+            yield hits
+
+    def _find(self, title: str, answers: Answers) -> dict[str, Any] | None:
+        group = self._group[title]
+        if group not in self._pages:
+            titles = self._all[group * PAGE_SIZE : (group + 1) * PAGE_SIZE]
+            self._pages[group] = self._ask(titles, answers)
+        return self._pages[group].get(title)
+
+    def _ask(self, titles: Sequence[str], answers: Answers) -> dict[str, dict[str, Any]]:
+        """File pages by the title that was asked for; a file that is missing is left out."""
+        request = {
+            "action": "query",
+            "format": "json",
+            "maxlag": "5",
+            "titles": "|".join(titles),
+            "redirects": "1",  # files are renamed, and P18 keeps the old name for a while
+            "prop": "imageinfo",
+            "iiprop": "url|size|mime|sha1|extmetadata",
+            "iiurlwidth": str(self._wanted["thumbnail_width"]),
+        }
+        pages: dict[str, dict[str, Any]] = {}
+        leads: dict[str, str] = {}
+        more: dict[str, str] = {}
+        while True:
+            answer = answers.get(self._wanted["api"], {**request, **more})
+            said = answer.get("query", {})
+            for step in (*said.get("normalized", ()), *said.get("redirects", ())):
+                leads[step["from"]] = step["to"]
+            for page in said.get("pages", {}).values():
+                pages[page["title"]] = {**pages.get(page["title"], {}), **page}
+            more = {key: str(value) for key, value in answer.get("continue", {}).items()}
+            if not more:
+                break
+        return {title: pages[end] for title in titles if (end := _follow(title, leads)) in pages}
+
+
+def file_title(name: str) -> str:
+    """A file's title as MediaWiki writes it: blanks for underscores, the first letter large."""
+    plain = " ".join(name.replace("_", " ").split()).removeprefix("File:").strip()
+    return f"File:{plain[:1].upper()}{plain[1:]}"
+
+
+def _follow(title: str, leads: Mapping[str, str]) -> str:
+    for _ in range(3):  # normalised, then redirected; MediaWiki follows no chain of redirects
+        title = leads.get(title, title)
+    return title
