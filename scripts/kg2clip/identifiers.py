@@ -12,7 +12,7 @@ def stable_hash(*parts: Any, length: int = 20) -> str:
 
     The parts are encoded as one JSON list, so ("ab", "c") and ("a", "bc") differ.
     """
-    encoded = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    encoded = json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()
     return hashlib.sha256(encoded).hexdigest()[:length]
 
 

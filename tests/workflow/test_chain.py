@@ -146,7 +146,7 @@ def test_a_deleted_file_is_made_again(undisturbed: SmallRun) -> None:
     before = tables.read(scores)
     scores.unlink()
     planned = undisturbed.run("-n")
-    assert "gather_scores" in planned.stdout
-    assert "train_model" not in planned.stdout
+    assert "rule gather_scores" in planned.stdout
+    assert "rule train_model" not in planned.stdout
     assert undisturbed.run().returncode == 0
     assert tables.read(scores).equals(before)

@@ -128,7 +128,7 @@ class Endpoint:
         self.asked += 1
         kept = {"endpoint": self.url, "date": provenance.now(), "query": query, "rows": rows}
         with atomic_path(path) as temporary, gzip.open(temporary, "wt", encoding="utf-8") as file:
-            json.dump(kept, file, ensure_ascii=False)
+            json.dump(kept, file)
         return rows
 
     def _path(self, query: str) -> Path:

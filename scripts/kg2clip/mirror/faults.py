@@ -489,11 +489,12 @@ async def _search(request: web.Request) -> web.StreamResponse:
 
 
 ANSWERS: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
-    "ok": _ok, "wire": _wire, "status": _status, "html": _html, "empty": _empty, "gzip": _gzip,
-    "gzip-unsaid": _gzip_unsaid, "too-long": _too_long, "too-short": _too_short, "surplus": _surplus, "chunks-cut": _chunks_cut,
-    "no-http": _no_http, "closed": _closed, "declared": _declared, "endless": _endless, "drip": _drip, "half": _half,
-    "stalled": _stalled, "to": _to_target, "loop": _loop, "stairs": _stairs, "removed": _removed,
-    "placeholder": _placeholder, "pictures": _gallery, "w": _search,
+    "ok": _ok, "wire": _wire, "pictures": _gallery, "w": _search,
+    "status": _status, "html": _html, "empty": _empty, "gzip": _gzip, "gzip-unsaid": _gzip_unsaid,
+    "too-long": _too_long, "too-short": _too_short, "surplus": _surplus, "chunks-cut": _chunks_cut,
+    "no-http": _no_http, "closed": _closed, "declared": _declared, "endless": _endless,
+    "drip": _drip, "half": _half, "stalled": _stalled,
+    "to": _to_target, "loop": _loop, "stairs": _stairs, "removed": _removed, "placeholder": _placeholder,
 }  # fmt: skip
 
 

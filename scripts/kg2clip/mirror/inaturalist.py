@@ -326,8 +326,9 @@ class Api:
         """A taxon as it comes when asked for by its id."""
         children = [one for one in taxa().values() if one.ancestors and one.ancestors[-1].id == taxon.id]
         shots = [(shot, one.user) for one in self._by_taxon[taxon.id] for shot in one.photos][:TAXON_PHOTOS]
+        asked = self._ancestor(taxon)
         return {
-            **self._ancestor(taxon),
+            **asked,
             "vision": True,
             "photos_locked": False,
             "conservation_status": None,
@@ -342,7 +343,7 @@ class Api:
             ],
             "children": [self._ancestor(one) for one in children],
             "taxon_photos": [
-                {"taxon_id": taxon.id, "photo": _credited_photo(*shot), "taxon": self._ancestor(taxon)}
+                {"taxon_id": taxon.id, "photo": _full_photo(*shot), "taxon": {**asked, "photos_locked": False}}
                 for shot in shots
             ],
         }
@@ -668,6 +669,13 @@ def _taxon_photo(photo: Photo, user: str) -> dict[str, Any]:
 
 def _credited_photo(photo: Photo, user: str) -> dict[str, Any]:
     return {**_taxon_photo(photo, user), "attribution_name": _real_name(user) or user}
+
+
+def _full_photo(photo: Photo, user: str) -> dict[str, Any]:
+    sizes = {f"{size}_url": photo.url(size) for size in ("small", "large", "original")}
+    return {
+        **_credited_photo(photo, user), **sizes, "type": "LocalPhoto", "native_page_url": None, "native_photo_id": None,
+    }  # fmt: skip
 
 
 def _attribution(license_code: str | None, name: str) -> str:

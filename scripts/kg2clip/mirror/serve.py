@@ -22,6 +22,7 @@ from typing import TextIO
 from aiohttp import ClientSession, web
 
 from kg2clip.mirror.commons import CommonsSite
+from kg2clip.mirror.faults import FaultsSite
 from kg2clip.mirror.plan import QUERY_HOST
 from kg2clip.mirror.site import Site
 
@@ -31,7 +32,7 @@ _PDEATHSIG = 1  # prctl(2): a signal when the parent dies
 
 def open_sites(folder: Path) -> list[Site]:
     """The sites of a built mirror."""
-    return [CommonsSite(folder)]
+    return [CommonsSite(folder), FaultsSite(folder)]
 
 
 async def serve(folder: Path) -> None:

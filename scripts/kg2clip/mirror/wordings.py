@@ -49,7 +49,7 @@ WORDINGS: list[Wording] = [
     Wording("lone surrogate", "Robin \ud83d here", "Robin ? here"),
     Wording("byte order mark", "\ufeffRobin", "Robin"),
     Wording("NUL", "Ro\x00bin", "Robin"),
-    Wording("zero-width joiner", "Ro\u200dbin", "Ro\u200dbin"),  # a letter may need it, as in Sinhala
+    Wording("zero-width joiner", "Ro\u200dbin", "Robin"),  # it stays where it joins emoji
     Wording("zero-width space", "Ro\u200bbin", "Robin"),
     Wording("emoji", "Robin 🐦 in 🏳️‍🌈 light", "Robin 🐦 in 🏳️‍🌈 light"),
     Wording("right-to-left override", "Robin \u202egpj.nibor", "Robin gpj.nibor"),

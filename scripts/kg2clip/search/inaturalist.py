@@ -77,9 +77,12 @@ class INaturalist:
         while True:
             answer = self._ask(answers, "/observations", {**request, "id_above": str(last)})
             observations = answer.get("results") or []
-            hits = read_observations(observations, self._wanted["photo_size"], self._wanted["licenses"])
-            yield list({hit["sourceID"]: hit for hit in hits if hit["sourceID"] not in seen}.values())
-            seen.update(hit["sourceID"] for hit in hits)
+            fresh: dict[str, Hit] = {}
+            for hit in read_observations(observations, self._wanted["photo_size"], self._wanted["licenses"]):
+                if hit["sourceID"] not in seen:
+                    fresh.setdefault(hit["sourceID"], hit)
+            yield list(fresh.values())
+            seen.update(fresh)
             newest = max((observation["id"] for observation in observations), default=last)
             if newest <= last or answer.get("total_results", 0) <= len(observations):
                 return

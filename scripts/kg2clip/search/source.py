@@ -109,7 +109,8 @@ class Answers:
 
     def _parse(self, url: str, content: bytes, retry_after: str | None) -> dict[str, Any]:
         try:
-            answer = json.loads(content)
+            # Half a surrogate pair is legal in JSON but not in UTF-8, which all our files are.
+            answer = json.loads(json.dumps(json.loads(content), ensure_ascii=False).encode("utf-8", "replace"))
         except ValueError:
             raise web.TransientError("its answer is no JSON") from None
         if not isinstance(answer, dict):

@@ -196,6 +196,7 @@ def test_two_mirrors_of_one_seed_answer_alike(folder: Path, tmp_path_factory: py
     for name in ("observations", "photos", "observers", "taxa"):
         one, two = (place / "open_data" / f"{name}.csv.gz" for place in (folder, other))
         assert one.read_bytes() == two.read_bytes()
+        assert one.read_bytes()[3:8] == bytes(5)  # gzip's header bears no name and no time
 
 
 def test_photos_lie_on_the_host_of_their_licence_in_all_sizes(folder: Path, observations: list[Observation]) -> None:

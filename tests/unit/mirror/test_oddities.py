@@ -67,11 +67,15 @@ def test_the_filters_and_the_search_for_copies() -> None:
     candidates = pd.DataFrame({"candidateID": list(rows), **texts})
     downloads = pd.DataFrame({"status": "success", "reason": None}, index=features.index)
     config = settings.complete({"project": "t", "knowledge": {"roots": ["Q1"]}}, "test")
-    benchmarks = pd.DataFrame(columns=["benchmark", "benchmarkKey", "sha256", "pixelHash", "pdq", "pdqMirrored", "pdqQuality"])
+    benchmarks = pd.DataFrame(
+        columns=["benchmark", "benchmarkKey", "sha256", "pixelHash", "pdq", "pdqMirrored", "pdqQuality"]
+    )
     decided = decide(candidates, downloads, features, benchmarks, config).set_index("candidateID")
     trap = decided[decided.index.str.startswith("trap-")]
     assert dict(trap["reason"].fillna("kept").value_counts()) == {"duplicate": len(frames) - 1, "kept": 1}
-    assert {oddity.file: oddity.dropped for oddity in lone if oddity.dropped} == dict(decided.drop(trap.index)["reason"])
+    assert {oddity.file: oddity.dropped for oddity in lone if oddity.dropped} == dict(
+        decided.drop(trap.index)["reason"]
+    )
 
 
 def test_all_orientations_come_out_upright() -> None:

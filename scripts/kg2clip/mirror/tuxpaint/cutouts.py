@@ -24,6 +24,7 @@ STAMPS = Path("/usr/share/tuxpaint/stamps")
 _SHORTEST, _LONGEST = 200, 400
 _SHARE = 0.15  # of the votes that a colour needs to be named
 _MOST_COLOURS = 3
+_MEASURED = 64  # pixels of the longer side: enough for shares of an area
 _LAB_WEIGHTS = np.array([0.35, 1, 1], np.float32)
 
 
@@ -59,7 +60,7 @@ def load(name: str) -> Pixels:
 
 
 def resized(pixels: Pixels, scale: float) -> Pixels:
-    """Multiply the sides of premultiplied RGBA by `scale`: areas are averaged to shrink, cubic curves laid to enlarge."""
+    """Multiply the sides of premultiplied RGBA by `scale`: shrunk by averaging areas, enlarged by cubic curves."""
     if scale == 1:
         return pixels
     size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
@@ -78,6 +79,7 @@ def measure_colours(names: Iterable[str]) -> tuple[str, ...]:
     share = np.zeros(len(words))
     for name in names:
         pixels = load(name)
+        pixels = resized(pixels, _MEASURED / max(pixels.shape[:2]))
         solid = pixels[pixels[..., 3] >= 128].astype(np.float32)
         colours = _lab(np.minimum(solid[:, :3] * 255 / solid[:, 3:], 255).astype(np.uint8))
         nearest = np.linalg.norm(colours[:, None] * _LAB_WEIGHTS - words, axis=2).argmin(axis=1)

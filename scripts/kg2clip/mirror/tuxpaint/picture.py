@@ -128,8 +128,8 @@ def _photograph(rng: np.random.Generator, pixels: Pixels) -> Pixels:
         taken = _blurred(taken, width / 480 * rng.uniform(0.6, 1.8))
     if rng.random() < 0.4:
         grain = rng.normal(0, rng.uniform(3, 9), (height // 2, width // 2)).astype(np.float32)
-        grain = cv2.resize(grain, (width, height), interpolation=cv2.INTER_LINEAR)
-        taken = np.asarray(cv2.add(taken, cv2.merge([grain] * 3), dtype=cv2.CV_8U), dtype=np.uint8)
+        layer = cv2.merge([cv2.resize(grain, (width, height), interpolation=cv2.INTER_LINEAR)] * 3)
+        taken = np.asarray(cv2.add(taken, layer, dtype=cv2.CV_8U), dtype=np.uint8)
     return taken
 
 
