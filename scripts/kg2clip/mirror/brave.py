@@ -70,8 +70,7 @@ class BraveSite:
         return web.json_response({"type": "images", "query": query, "results": results, "extra": extra})
 
     def _result(self, page: FilePage, place: int) -> dict[str, Any]:
-        address = f"http://{page.host}{quote(page.path)}"
-        properties: dict[str, Any] = {"url": address, "placeholder": f"http://{API_HOST}/placeholder/{page.page_id}"}
+        properties: dict[str, Any] = {"url": page.url, "placeholder": f"http://{API_HOST}/placeholder/{page.page_id}"}
         path = self._pictures / page.path.lstrip("/")
         if path.exists() and bucket(f"measured/{page.title}", 100) >= UNMEASURED:
             with Image.open(path) as picture:

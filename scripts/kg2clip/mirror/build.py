@@ -31,6 +31,7 @@ from kg2clip.mirror.plan import (
     as_json,
     plan_benchmark,
     plan_files,
+    plan_oddities,
     truth_row,
 )
 from kg2clip.progress import Progress
@@ -63,6 +64,7 @@ def ensure_built(folder: Path, wanted: Settings) -> None:
     species = choose_species(wanted["species"])
     tests = plan_benchmark(species, wanted["test_pictures"])
     pages = plan_files(species, wanted["pictures"], tests, wanted["seed"])
+    pages += plan_oddities(species, len(pages), wanted["seed"])
     hashes, leaked = _draw_all(folder, species, pages, tests)
     write_text(folder / PAGES, "".join(f"{as_json(page)}\n" for page in pages))
     images = {page.species: page.title for page in reversed(pages) if page.fault is None and page.copy_kind is None}
@@ -97,6 +99,8 @@ def _draw_all(
 ) -> tuple[dict[str, str], list[str]]:
     by_picture: dict[tuple[str, int, str], tuple[list[FilePage], list[TestPicture]]] = {}
     for page in pages:
+        if page.address:
+            continue
         key = (page.pictured, page.picture_seed, page.subject)
         by_picture.setdefault(key, ([], []))[0].append(page)
     for test in tests:

@@ -78,7 +78,7 @@ class FilePages:
             size, digest = len(content), hashlib.sha1(content, usedforsecurity=False).hexdigest()
             with Image.open(path) as picture:
                 width, height = picture.size
-        url = f"http://{page.host}{page.path}"
+        url = page.url
         wiki = f"http://{COMMONS_HOST}/wiki/File:{page.title.replace(' ', '_')}"
         return {
             "pageid": page.page_id,

@@ -18,6 +18,8 @@ from typing import Any
 import pyarrow as pa
 
 from kg2clip.identifiers import candidate_id, stable_hash
+from kg2clip.mirror.faults import FAULTS, FAULTS_URL
+from kg2clip.mirror.oddities import ODDITIES
 from kg2clip.mirror.rendered import Species
 
 UPLOAD_HOST = "upload.mirror.test"
@@ -52,6 +54,15 @@ LEAK_KINDS = ("exact", "reencoded", "cropped", "mirrored")
 WIDTH, HEIGHT = 480, 360
 FIRST_TEST_SEED = 1_000_000  # picture seeds of held-out pictures start here, so that no training picture has one
 
+FIRST_ODD_SEED = 9_000_000
+# Reasons that end a download for good; the others would leave it incomplete, as they should.
+LASTING = frozenset(
+    {
+        "bad-url", "private-address", "too-large", "opt-out", "robots", "http-404", "http-410", "not-an-image", "empty",
+        "too-many-redirects", "redirect-loop",
+    }
+)  # fmt: skip
+
 TRUTH = pa.schema(
     [
         ("candidateID", pa.string()),
@@ -61,7 +72,7 @@ TRUTH = pa.schema(
         ("pictured", pa.string()),  # what the picture shows
         ("subject", pa.string()),  # photograph, drawing, map, logo
         ("pictureID", pa.string()),  # the same for all copies of one picture
-        ("fault", pa.string()),  # dead-host, not-found, too-small, or null
+        ("fault", pa.string()),  # dead-host, not-found, too-small, odd-link, odd-picture, or null
         ("copyKind", pa.string()),  # one of COPY_KINDS, or null
         ("copyOf", pa.string()),  # candidateID of the original, null for a leak
         ("benchmarkKey", pa.string()),  # test/s0000012 where the picture stands in the benchmark
@@ -70,6 +81,7 @@ TRUTH = pa.schema(
         ("crop", pa.float64()),  # share of the area that was cut away
         ("watermark", pa.float64()),  # share of the area that a watermark covers
         ("textFault", pa.string()),  # useless, wrong, or null
+        ("expectedReason", pa.string()),  # of an odd link or picture, or null
         ("sha256", pa.string()),  # of the bytes served; null where none are
     ]
 )
@@ -117,6 +129,8 @@ class FilePage:
     copy_of: str | None = None  # title
     benchmark_key: str | None = None
     text_fault: str | None = None
+    address: str | None = None  # where the file is said to lie, if not in its own place
+    expected: str | None = None  # the reason for which that must be dropped
 
     @property
     def picture_id(self) -> str:
@@ -134,6 +148,11 @@ class FilePage:
     def host(self) -> str:
         """Where the file lies; for a dead link a host that nobody knows."""
         return f"gone-{self.page_id % 7}.mirror.test" if self.fault == "dead-host" else UPLOAD_HOST
+
+    @property
+    def url(self) -> str:
+        """The file's address, as its page gives it."""
+        return self.address or f"http://{self.host}{self.path}"
 
 
 @dataclass(frozen=True)
@@ -201,12 +220,28 @@ def plan_files(species: Sequence[Species], per_species: int, tests: Sequence[Tes
     return pages
 
 
+def plan_oddities(species: Sequence[Species], first: int, seed: int) -> list[FilePage]:
+    """File pages whose links or pictures must be dropped for good: those of the hostile hosts (docs/mirror.md)."""
+    odd = [("odd-link", fault.url, fault.reason) for fault in FAULTS if fault.reason in LASTING]
+    odd += [
+        ("odd-picture", f"{FAULTS_URL}/pictures/{oddity.file}", oddity.refused)
+        for oddity in ODDITIES
+        if oddity.refused and not oddity.lost
+    ]
+    pages = []
+    for number, (fault, address, reason) in enumerate(odd):
+        shown = species[number % len(species)]
+        page = _make(shown, species, FIRST_ODD_SEED + number, first + number, seed, copy_kind="odd")
+        pages.append(replace(page, copy_kind=None, fault=fault, address=address, expected=reason))
+    return pages
+
+
 def truth_row(page: FilePage, sha256: str | None) -> dict[str, Any]:
     """What the mirror knows of a file page, as a row of `TRUTH`."""
     return {
         "candidateID": candidate_id("commons", page.title),
         "sourceID": page.title,
-        "accessURI": f"http://{page.host}{page.path}",
+        "accessURI": page.url,
         "scientificName": page.species,
         "pictured": page.pictured,
         "subject": page.subject,
@@ -220,6 +255,7 @@ def truth_row(page: FilePage, sha256: str | None) -> dict[str, Any]:
         "crop": page.alteration.crop,
         "watermark": page.alteration.watermark,
         "textFault": page.text_fault,
+        "expectedReason": page.expected,
         "sha256": sha256,
     }
 

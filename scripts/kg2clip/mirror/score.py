@@ -65,6 +65,7 @@ class Judge:
         self._duplicates()
         self._leaks()
         self._links()
+        self._oddities()
         self._texts()
 
     def _add(
@@ -172,6 +173,13 @@ class Judge:
         small = {key for key, row in self.decisions.items() if row["reason"] == "too-small" and key in self.truth}
         planted = {key for key in self.decisions if self.truth.get(key, {}).get("fault") == "too-small"}
         self._add("too small", "scaled to 0.12", planted, planted & small, {})
+
+    def _oddities(self) -> None:
+        """An odd link or picture counts as found where it was dropped for the reason that it must be dropped for."""
+        for fault, detector in (("odd-link", "odd links"), ("odd-picture", "odd pictures")):
+            planted = {key for key in self.decisions if self.truth.get(key, {}).get("fault") == fault}
+            found = {key for key in planted if self.decisions[key]["reason"] == self.truth[key]["expectedReason"]}
+            self._add(detector, "dropped for the right reason", planted, found, {})
 
     def _texts(self) -> None:
         """A useless text counts as found where training would not draw it. Judged on kept pictures without merged

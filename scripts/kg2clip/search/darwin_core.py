@@ -334,15 +334,14 @@ def build_index(archive: Archive, bases: Iterable[str]) -> tuple[duckdb.DuckDBPy
 
 def _records(archive: Archive, bases: frozenset[str]) -> Iterator[dict[str, Any]]:
     for identifier, row in archive.rows(archive.core):
-        # Rows without id cannot be told apart: all pictures without id would belong to all of them.
-        if identifier and is_wanted(row, bases):
+        if is_wanted(row, bases):
             yield {"id": identifier, "names": names_of(row), "record": _some(row, RECORD_TERMS)}
 
 
 def _pictures(archive: Archive) -> Iterator[dict[str, Any]]:
     rows = (row for table in archive.media for row in archive.rows(table))
     for place, (identifier, row) in enumerate(rows):
-        if identifier:
+        if identifier:  # without, it would belong to every record that has none either
             yield {"id": identifier, "place": place, "media": _some(row, MEDIA_TERMS)}
 
 

@@ -218,10 +218,10 @@ def test_quotes_defaults_and_encodings_are_those_of_meta_xml(tmp_path: Path) -> 
 
 def test_unquoted_tables_keep_their_quotes_and_odd_line_ends(tmp_path: Path) -> None:
     path = write_rows(
-        tmp_path / "a.zip", ['1\t"Rosa" canina\r', "", '2\tRosa "x\x85y\x0bz'], ["1\thttp://a.test/1.jpg\r"]
+        tmp_path / "a.zip", ['1\t"Rosa" canina\r', "", '2\tRosa "x\x85y\x0bz\ra'], ["1\thttp://a.test/1.jpg\r"]
     )
     archive = Archive(path)
-    assert [row["scientificName"] for _, row in archive.rows(archive.core)] == ['"Rosa" canina', 'Rosa "x\x85y\x0bz']
+    assert [row["scientificName"] for _, row in archive.rows(archive.core)] == ['"Rosa" canina', 'Rosa "x\x85y\x0bz\ra']
     assert find(path, '"Rosa" canina')[0]["accessURI"] == "http://a.test/1.jpg"
 
 
