@@ -23,7 +23,6 @@ from kg2clip.mirror.plan import (
     HEIGHT,
     PAGES,
     PICTURES,
-    TRUTH,
     WIDTH,
     Alteration,
     FilePage,
@@ -34,6 +33,7 @@ from kg2clip.mirror.plan import (
     plan_oddities,
     truth_row,
 )
+from kg2clip.mirror.truth import TRUTH
 from kg2clip.progress import Progress
 from kg2clip.settings import Settings
 

@@ -15,12 +15,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import pyarrow as pa
-
 from kg2clip.identifiers import candidate_id, stable_hash
 from kg2clip.mirror.faults import FAULTS, FAULTS_URL
 from kg2clip.mirror.oddities import ODDITIES
 from kg2clip.mirror.rendered import Species
+from kg2clip.mirror.truth import COPY_KINDS, LEAK_KINDS
 
 UPLOAD_HOST = "upload.mirror.test"
 COMMONS_HOST = "commons.mirror.test"
@@ -49,8 +48,6 @@ SHARE = {  # of a species' pictures (copies, links, sizes, subjects), of the ben
     "useless-text": 0.22,
     "wrong-text": 0.06,
 }
-COPY_KINDS = ("exact", "reencoded", "cropped", "watermarked", "mirrored")
-LEAK_KINDS = ("exact", "reencoded", "cropped", "mirrored")
 WIDTH, HEIGHT = 480, 360
 FIRST_TEST_SEED = 1_000_000  # picture seeds of held-out pictures start here, so that no training picture has one
 
@@ -62,29 +59,6 @@ LASTING = frozenset(
         "too-many-redirects", "redirect-loop",
     }
 )  # fmt: skip
-
-TRUTH = pa.schema(
-    [
-        ("candidateID", pa.string()),
-        ("sourceID", pa.string()),  # the file's title
-        ("accessURI", pa.string()),
-        ("scientificName", pa.string()),  # what the page says
-        ("pictured", pa.string()),  # what the picture shows
-        ("subject", pa.string()),  # photograph, drawing, map, logo
-        ("pictureID", pa.string()),  # the same for all copies of one picture
-        ("fault", pa.string()),  # dead-host, not-found, too-small, odd-link, odd-picture, or null
-        ("copyKind", pa.string()),  # one of COPY_KINDS, or null
-        ("copyOf", pa.string()),  # candidateID of the original, null for a leak
-        ("benchmarkKey", pa.string()),  # test/s0000012 where the picture stands in the benchmark
-        ("quality", pa.int32()),  # JPEG quality
-        ("scale", pa.float64()),  # of the sides
-        ("crop", pa.float64()),  # share of the area that was cut away
-        ("watermark", pa.float64()),  # share of the area that a watermark covers
-        ("textFault", pa.string()),  # useless, wrong, or null
-        ("expectedReason", pa.string()),  # of an odd link or picture, or null
-        ("sha256", pa.string()),  # of the bytes served; null where none are
-    ]
-)
 
 
 @dataclass(frozen=True)

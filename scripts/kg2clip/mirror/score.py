@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from scipy.stats import binomtest
 
-from kg2clip.mirror.plan import COPY_KINDS, LEAK_KINDS
+from kg2clip.mirror.truth import COPY_KINDS, LEAK_KINDS
 
 Row = Mapping[str, Any]
 

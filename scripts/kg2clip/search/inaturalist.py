@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 PAGE_SIZE = 200  # observations an answer, the API's limit
 SIZES = ("square", "small", "medium", "large", "original")
+INDEX_MEMORY = "2GB"  # half of what the rule search_images asks for; beyond it DuckDB works on disk
 SITE = "https://www.inaturalist.org"
 TABLES = {  # the columns needed of each open data table
     "observations": ("observation_uuid", "taxon_id", "quality_grade"),
@@ -342,7 +343,7 @@ def build_index(folder: Path) -> Path:
 
 def _write_index(paths: Mapping[str, Path], index: Path) -> None:
     log.info("building the index of %s", index.parent)
-    database = duckdb.connect(config={"temp_directory": str(index / "tmp")})
+    database = duckdb.connect(config={"temp_directory": str(index / "tmp"), "memory_limit": INDEX_MEMORY})
     try:
         for name, path in paths.items():
             # Names hold quotation marks that open nothing; numbers may be missing.

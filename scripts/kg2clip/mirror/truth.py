@@ -1,0 +1,31 @@
+"""The columns of mirror/truth.parquet: what the mirror knows of each file page and no stage is told."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+COPY_KINDS = ("exact", "reencoded", "cropped", "watermarked", "mirrored")
+LEAK_KINDS = ("exact", "reencoded", "cropped", "mirrored")
+
+TRUTH = pa.schema(
+    [
+        ("candidateID", pa.string()),
+        ("sourceID", pa.string()),  # the file's title
+        ("accessURI", pa.string()),
+        ("scientificName", pa.string()),  # what the page says
+        ("pictured", pa.string()),  # what the picture shows
+        ("subject", pa.string()),  # photograph, drawing, map, logo
+        ("pictureID", pa.string()),  # the same for all copies of one picture
+        ("fault", pa.string()),  # dead-host, not-found, too-small, odd-link, odd-picture, or null
+        ("copyKind", pa.string()),  # one of COPY_KINDS, or null
+        ("copyOf", pa.string()),  # candidateID of the original, null for a leak
+        ("benchmarkKey", pa.string()),  # test/s0000012 where the picture stands in the benchmark
+        ("quality", pa.int32()),  # JPEG quality
+        ("scale", pa.float64()),  # of the sides
+        ("crop", pa.float64()),  # share of the area that was cut away
+        ("watermark", pa.float64()),  # share of the area that a watermark covers
+        ("textFault", pa.string()),  # useless, wrong, or null
+        ("expectedReason", pa.string()),  # of an odd link or picture, or null
+        ("sha256", pa.string()),  # of the bytes served; null where none are
+    ]
+)
