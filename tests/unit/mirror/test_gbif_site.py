@@ -30,9 +30,10 @@ from kg2clip.mirror.gbif import (
     truth_row,
     write_occurrences,
 )
-from kg2clip.mirror.plan import FIRST_TEST_SEED, PAGES, TRUTH, as_json, plan_files
+from kg2clip.mirror.plan import FIRST_TEST_SEED, PAGES, as_json, plan_files
 from kg2clip.mirror.rendered import species
 from kg2clip.mirror.site import Site
+from kg2clip.mirror.truth import TRUTH
 from kg2clip.search.brave import BraveImages
 from kg2clip.search.darwin_core import Archive, DarwinCoreArchive
 from kg2clip.search.gbif import GbifSearch, download, matched_key, picture_predicate
