@@ -58,10 +58,9 @@ def _search_entity(
             break
         for page in source.pages(query, answers):
             hits = page[: per_query - taken]
-            rows.extend(
-                {"queryID": query["queryID"], "entityID": query["entityID"], "rank": taken + place, **hit}
-                for place, hit in enumerate(hits)
-            )
+            found_by = {"queryID": query["queryID"], "entityID": query["entityID"]}
+            date = {"retrieved": answers.date} if answers.date else {}  # a kept answer keeps its date
+            rows.extend({**found_by, "rank": taken + place, **hit, **date} for place, hit in enumerate(hits))
             taken += len(hits)
             found.update(hit["candidateID"] for hit in hits)
             if taken >= per_query or len(found) >= wanted:

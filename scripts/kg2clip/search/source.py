@@ -51,6 +51,7 @@ class Answers:
     def __init__(self, folder: Path, contact: str, requests_per_second: float) -> None:
         self.calls = 0
         self.kept = 0
+        self.date = ""  # of the last answer given: when the source gave it
         self._folder = folder
         self._contact = contact
         self._pause = 1 / requests_per_second
@@ -69,11 +70,14 @@ class Answers:
         if path.exists():
             self.kept += 1
             with gzip.open(path, "rt", encoding="utf-8") as file:
-                answer: dict[str, Any] = json.load(file)["answer"]
+                before = json.load(file)
+            self.date = before["date"]
+            answer: dict[str, Any] = before["answer"]
             return answer
         web.check_contact(urlsplit(url).hostname or "", self._contact)
         answer = web.with_retries(lambda: self._ask(url, parameters, headers or {}), url)
-        kept = {"date": provenance.now(), "url": url, "parameters": dict(parameters), "answer": answer}
+        self.date = provenance.now()
+        kept = {"date": self.date, "url": url, "parameters": dict(parameters), "answer": answer}
         with atomic_path(path) as temporary, gzip.open(temporary, "wt", encoding="utf-8") as file:
             json.dump(kept, file, ensure_ascii=False)
         return answer

@@ -64,7 +64,7 @@ class Checkpoints:
         return facts
 
     def _prune(self, newest: Path) -> None:
-        own = self._newest_first()
+        own = [path for path in self._newest_first() if self._facts(path)]  # without a manifest it is half a save
         # A checkpoint beyond the newest is of a stretch that is being run again, after damage to its bytes.
         kept = {newest, *[path for path in own if path < newest][: KEPT - 1]}
         for path in self._folder.glob("*.pt"):

@@ -491,17 +491,18 @@ def change_table(path: Path, change: Callable[[str], str]) -> None:
 
 
 def test_names_with_quotes_inactive_taxa_and_columns_of_other_years(opened: Path) -> None:
-    lines = (
-        '8000001\t48460/1/2\t10\tspecies\tRosa "Peace\tfalse\n8000002\t48460\t10\tspecies\tO\'Brien\'s "x" y\ttrue\n'
-    )
-    change_table(
-        opened / "taxa.csv.gz", lambda text: text + lines + text.splitlines()[-1].replace("true", "false") + "\n"
-    )
+    lines = [
+        '8000001\t48460/1/2\t10\tspecies\t"Rosa x\ttrue',  # a quotation mark that opens nothing
+        "8000002\t48460\t10\tspecies\tO'Brien's \"x\" y\ttrue",
+        "8000003\t48460\t10\tspecies\tPedicularis densiflora\tfalse",
+    ]
+    change_table(opened / "taxa.csv.gz", lambda text: "\n".join([text.rstrip("\n"), *lines, ""]))
     change_table(
         opened / "observations.csv.gz",
         lambda text: (
             text.replace("\tobserved_on", "\tobserved_on\tanomaly_score")
             .replace("\t61824\t", "\t8000002\t")
+            .replace("\t119809\t", "\t8000001\t")
             .replace("\t2017-09-08", "\t2017-09-08\t0.5")
         ),
     )
@@ -509,8 +510,8 @@ def test_names_with_quotes_inactive_taxa_and_columns_of_other_years(opened: Path
         opened / "observations.csv.gz",
         lambda text: "".join(f"{line}\t\n" if line.count("\t") == 7 else f"{line}\n" for line in text.splitlines()),
     )
-    found = read_open_data(opened, ["O'Brien's \"x\" y", 'Rosa "Peace', "Pedicularis densiflora"], OPEN)
-    assert [len(hits) for hits in found.values()] == [1, 0, 1]
+    found = read_open_data(opened, ["O'Brien's \"x\" y", '"Rosa x', "Pedicularis densiflora"], OPEN)
+    assert [len(hits) for hits in found.values()] == [1, 1, 1]
 
 
 def test_tables_that_are_missing_or_damaged_are_told(opened: Path) -> None:
