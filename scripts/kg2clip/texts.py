@@ -10,6 +10,7 @@ import ftfy
 
 MAX_CHARACTERS = 500
 _UNESCAPES = 3  # &amp;amp; is seen, deeper nesting is an attack or an accident
+_BREAK = re.compile(r"</?(?:br|p|div|li|ul|ol|dl|dd|dt|tr|td|th|table|h[1-6]|hr)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"<(?:!--.*?--|/?[a-zA-Z][^<>]*)>", re.DOTALL)
 _DROPPED_CATEGORIES = frozenset(
     {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -28,7 +29,7 @@ def clean(text: str | None) -> str | None:
         text, before = html.unescape(text), text
         if text == before:
             break
-    text = _TAG.sub(" ", text)
+    text = _TAG.sub("", _BREAK.sub(" ", text))  # a break parts words, <b> does not
     text = ftfy.fix_text(text.encode("utf-8", "replace").decode("utf-8"), normalization="NFC", unescape_html=False)
     text = "".join(_keep(sign) for sign in text)
     text = re.sub(r"\u200d(?![^\w\s])|(?<![^\w\s])\u200d", "", text)

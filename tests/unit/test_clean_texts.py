@@ -11,6 +11,8 @@ from kg2clip.texts import clean
         ("Robin &amp;amp; nest", "Robin & nest"),
         ("&#39;dunnock&#39;", "'dunnock'"),
         ('<a href="x" class="extiw">Bombus</a> <b>terrestris</b><br/>', "Bombus terrestris"),
+        ("<b>dunnock</b>, <i>Prunella</i>", "dunnock, Prunella"),
+        ("one<br/>two<p>three</p>", "one two three"),
         ("cafÃ©", "café"),
         ("\ufeffred\u200b kite\u202e", "red kite"),
         ("a\x00b", "ab"),

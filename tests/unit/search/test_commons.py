@@ -42,7 +42,7 @@ def test_recorded_pages_are_read(samples: Path) -> None:
     volcano = next(hit for hit in hits if hit["sourceID"] == "Minchinmavida Volcano.jpg")
     assert volcano["license"] == "public-domain" and volcano["licenseURL"] is None
     assert volcano["description"] == "Vulcano Minchinmavida Cile"
-    assert volcano["creator"] == "The original uploader was user10 at Italian Wikipedia ."
+    assert volcano["creator"] == "The original uploader was user10 at Italian Wikipedia."
     assert (volcano["width"], volcano["height"], volcano["bytes"]) == (1440, 1440, 1117410)
     assert volcano["accessURI"].startswith("https://upload.wikimedia.org/wikipedia/commons/f/fb/")
     tables.as_table([{"queryID": "q", "entityID": "e", "rank": 0, **hit} for hit in hits], tables.HITS)

@@ -492,7 +492,7 @@ def change_table(path: Path, change: Callable[[str], str]) -> None:
 
 def test_names_with_quotes_inactive_taxa_and_columns_of_other_years(opened: Path) -> None:
     lines = [
-        '8000001\t48460/1/2\t10\tspecies\t"Rosa x\ttrue',  # a quotation mark that opens nothing
+        '8000001\t48460/1/2\t10\tspecies\t"Rosa x"\ttrue',  # the quotation marks are part of the name
         "8000002\t48460\t10\tspecies\tO'Brien's \"x\" y\ttrue",
         "8000003\t48460\t10\tspecies\tPedicularis densiflora\tfalse",
     ]
@@ -510,7 +510,7 @@ def test_names_with_quotes_inactive_taxa_and_columns_of_other_years(opened: Path
         opened / "observations.csv.gz",
         lambda text: "".join(f"{line}\t\n" if line.count("\t") == 7 else f"{line}\n" for line in text.splitlines()),
     )
-    found = read_open_data(opened, ["O'Brien's \"x\" y", '"Rosa x', "Pedicularis densiflora"], OPEN)
+    found = read_open_data(opened, ["O'Brien's \"x\" y", '"Rosa x"', "Pedicularis densiflora"], OPEN)
     assert [len(hits) for hits in found.values()] == [1, 1, 1]
 
 
