@@ -1,4 +1,4 @@
-"""Where tensors are computed, and with how many cores. Importing this module keeps open_clip off the internet."""
+"""Where tensors are computed, and with how many cores. Importing it first keeps open_clip off the internet."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported, so it stands before open_clip
+# Read when torch loads OpenMP. Threads that wait for each other give their core away instead of spinning: on two cores
+# with two busy neighbours a training step of the demo was five times faster so (120 pictures a second against 23).
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 

@@ -209,6 +209,9 @@ def test_cc0_asks_for_no_rights_holder() -> None:
     photo = {"id": 1, "url": "http://x.test/square.jpg", "license_code": "cc0", "attribution": "no rights reserved"}
     (hit,) = read({"results": [{"id": 1, "photos": [photo]}]})
     assert (hit["license"], hit["creator"], hit["rightsHolder"]) == ("CC0-1.0", None, None)
+    photo["attribution"] = "no rights reserved, uploaded by Person 49"
+    (hit,) = read({"results": [{"id": 1, "photos": [photo]}]})
+    assert (hit["creator"], hit["rightsHolder"]) == ("Person 49", None)
 
 
 # Asking the API
