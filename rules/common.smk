@@ -18,7 +18,9 @@ try:
     source = ", ".join(map(str, workflow.configfiles)) or "the config"
     config.update(checked.complete(dict(config), source))
 except UserError as error:
-    sys.exit(f"error: {error}")  # not a WorkflowError: a biologist has no use for the place in our code
+    sys.exit(
+        f"error: {error}"
+    )  # not a WorkflowError: a biologist has no use for the place in our code
 
 # Programs read the config from here, so that --config on the command line holds for them too. What a job depends on stands in its
 # params, which Snakemake compares with those of the last run.
@@ -47,8 +49,12 @@ wildcard_constraints:
 
 def settings(program):
     """The config sections that a program says it depends on, as text; its job runs again when they change."""
-    text = json.dumps(checked.tracked(config, *codehash.sections(program)), sort_keys=True)
-    return lambda wildcards: text  # a function, since Snakemake would take the braces of a plain text for wildcards
+    text = json.dumps(
+        checked.tracked(config, *codehash.sections(program)), sort_keys=True
+    )
+    return (
+        lambda wildcards: text
+    )  # a function, since Snakemake would take the braces of a plain text for wildcards
 
 
 def code(program):

@@ -68,6 +68,8 @@ def complete(content: Any, source: str) -> Settings:
     messages = [_explain(error, schema) for error in errors] or _check_relations(filled)
     if messages:
         raise UserError("\n".join([f"{source} can't be used:", *(f"  {message}" for message in messages)]))
+    for benchmark in filled["evaluate"]["benchmarks"].values():
+        benchmark["path"] = benchmark["path"].replace("{project}", filled["project"])
     return dict(filled)
 
 

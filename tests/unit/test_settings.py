@@ -51,6 +51,15 @@ def test_a_config_that_is_no_mapping(content: object) -> None:
         settings.complete(content, "x.yaml")
 
 
+def test_a_benchmark_may_lie_with_the_project() -> None:
+    benchmarks = {"one": {"path": "results/{project}/x"}, "two": {"path": "/data/cub"}}
+    config = settings.complete({**LEAST, "evaluate": {"benchmarks": benchmarks}}, "test")
+    assert [benchmark["path"] for benchmark in config["evaluate"]["benchmarks"].values()] == [
+        "results/bees/x",
+        "/data/cub",
+    ]
+
+
 def test_files_that_are_missing_or_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(settings.ENVIRONMENT, raising=False)
     with pytest.raises(UserError, match="there is no config file"):

@@ -24,7 +24,6 @@ class SmallRun:
         config = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))
         config["project"] = project
         config["mirror"].update(MIRROR)
-        config["evaluate"]["benchmarks"]["heldout"]["path"] = f"results/{project}/mirror/benchmark"
         config["train"]["experiments"] = {"main": STEPS, "untrained": {**STEPS, "steps": 0}}
         config["train"]["checkpoint_seconds"] = 1
         config.update(changes)

@@ -183,9 +183,9 @@ def test_killed_and_run_again(hostile: HostileWeb, tmp_path: Path, monkeypatch: 
     fetch_batch_program.main()
     rows = tables.read(manifest).to_pylist()
     assert Counter(row["reason"] for row in rows) == {None: 61, "not-an-image": 1}
-    # At most the one request under way when the kill came was made twice.
+    # Made twice is at most what the kill caught between server and journal: the request under way, and the one before it.
     twice = [path for path, times in Counter(hostile.paths("a.test")).items() if times > 1]
-    assert len(twice) <= 1 and set(twice) <= early
+    assert len(twice) <= 2 and set(twice) <= early
     counts = json.loads((tmp_path / "provenance.json").read_text())["counts"]
     assert counts == {"candidates": 62, "success": 61, "failed": 1, "refused": 0, "reasons": {"not-an-image": 1}}
 
