@@ -12,7 +12,9 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export WANDB_MODE := disabled
 export PYTHONUNBUFFERED := 1
 
-DEMO := --configfile config/demo.yaml --replace-workflow-config --profile local
+# make demo COLLECTION=tuxpaint takes photographs of a Debian package.
+COLLECTION ?= rendered
+DEMO := $(if $(filter rendered,$(COLLECTION)),demo,demo-$(COLLECTION))
 
 .PHONY: help demo test check lint clean
 .DEFAULT_GOAL := help
@@ -22,8 +24,9 @@ help: ## list the targets
 
 demo: $(READY) ## run the whole chain on the embedded mirror and make its report (minutes, no internet)
 	@# The wrapper lets only one run use the mirror, so a lock that a killed run left behind means nothing: --nolock.
-	python scripts/with_mirror.py --config config/demo.yaml -- snakemake $(DEMO) --nolock --quiet rules
-	@echo "The report: $(CURDIR)/results/demo/report/index.html"
+	python scripts/with_mirror.py --config config/$(DEMO).yaml -- \
+		snakemake --configfile config/$(DEMO).yaml --replace-workflow-config --profile local --nolock --quiet rules
+	@echo "The report: $(CURDIR)/results/$(DEMO)/report/index.html"
 
 test: $(READY) ## set everything up and run the test-suite
 	python -m pytest
@@ -32,7 +35,7 @@ lint: $(READY) ## check formatting, types and style
 	ruff check . && ruff format --check . && mypy scripts && snakefmt --check Snakefile rules && snakemake --lint
 
 clean: ## remove results of the demo and the tests, not of other projects
-	rm -rf results/demo results/test-*
+	rm -rf results/demo results/demo-* results/test-*
 
 $(READY): envs/pip-lock.txt
 	@test -n "$(PYTHON)" || { echo "kg2clip needs Python 3.11 or 3.12 with venv (Debian: apt-get install python3 python3-venv)"; exit 1; }

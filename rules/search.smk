@@ -3,6 +3,7 @@
 
 rule search_images:
     input:
+        entities="<results>/knowledge/entities.parquet",
         queries="<results>/queries/queries.parquet",
         earlier=lambda wildcards: earlier_hits(wildcards.source),
     output:
@@ -21,7 +22,7 @@ rule search_images:
         settings=settings("search_images"),
         code=code("search_images"),
     shell:
-        "python scripts/search_images.py --source {wildcards.source} --queries {input.queries}"
+        "python scripts/search_images.py --source {wildcards.source} --entities {input.entities} --queries {input.queries}"
         " --earlier {input.earlier} --output {output.hits} --provenance {output.provenance} 2>&1 | tee {log}"
 
 

@@ -1,7 +1,8 @@
 """Search one image source for all queries.
 
-In:  queries/queries.parquet and the hits of the sources before this one. Out: search/{source}.hits.parquet, one row a
-hit. Answers are kept in search/{source}/ beside the output; a rerun makes only the calls that are missing.
+In:  queries/queries.parquet, knowledge/entities.parquet (for the pictures that the graph names), and the hits of the
+sources before this one. Out: search/{source}.hits.parquet, one row a hit. Answers are kept in search/{source}/ beside
+the output; a rerun makes only the calls that are missing.
 """
 
 import argparse
@@ -20,6 +21,7 @@ def main() -> None:
     """Parse arguments, search, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", required=True, help=f"one of: {', '.join(SOURCES)}")
+    parser.add_argument("--entities", required=True, type=Path)
     parser.add_argument("--queries", required=True, type=Path)
     parser.add_argument("--earlier", nargs="*", default=[], type=Path, help="hits of the sources before this one")
     parser.add_argument("--output", required=True, type=Path)
@@ -35,8 +37,9 @@ def main() -> None:
     queries = tables.read(arguments.queries).to_pylist()
     folder = arguments.output.parent / arguments.source
     with only_writer(folder):
-        answers = Answers(folder, config["contact"], wanted["requests_per_second"])
-        source = SOURCES[arguments.source](wanted)
+        answers = Answers(folder, config["contact"], wanted.get("requests_per_second", 1))
+        entities = tables.read(arguments.entities, ["entityID", "images"]).to_pylist()
+        source = SOURCES[arguments.source](wanted, entities)
         found_before = count_candidates(arguments.earlier)
         rows = search_source(
             source, queries, answers, wanted["per_query"], config["search"]["per_entity"], found_before

@@ -36,6 +36,9 @@ DESIGN = [  # design 4, but for what stands once an experiment, batch or benchma
 ]
 
 
+SOURCES = ("wikidata", "commons", "inaturalist", "gbif")
+
+
 def rows(small: SmallRun, path: str) -> list[dict]:
     return tables.read(small.results / path).to_pylist()
 
@@ -66,7 +69,7 @@ def test_the_funnel_adds_up(undisturbed: SmallRun) -> None:
 
     queries = rows(undisturbed, "queries/queries.parquet")
     assert {row["entityID"] for row in queries} <= {row["entityID"] for row in entities}
-    hits = rows(undisturbed, "search/commons.hits.parquet")
+    hits = [row for source in SOURCES for row in rows(undisturbed, f"search/{source}.hits.parquet")]
     candidates = rows(undisturbed, "search/candidates.parquet")
     assert {row["candidateID"] for row in hits} == {row["candidateID"] for row in candidates}
     assert len(hits) == step["merge_candidates"]["hits"]

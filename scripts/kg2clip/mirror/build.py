@@ -8,17 +8,20 @@ import os
 import shutil
 import tarfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from kg2clip import tables
 from kg2clip.errors import UserError
 from kg2clip.files import read_json, sha256_bytes, write_json, write_text
-from kg2clip.mirror import graph, rendered, subjects
+from kg2clip.identifiers import candidate_id, stable_hash
+from kg2clip.mirror import gbif, graph, inaturalist, rendered, subjects, tuxpaint
 from kg2clip.mirror.plan import (
     HEIGHT,
     PAGES,
@@ -41,7 +44,9 @@ log = logging.getLogger(__name__)
 
 READY = "built.json"
 TEMPLATES = ["{c}", "a photo of {c}.", "a photo of a {c}."]
-_BENCHMARK_QUALITY = 92
+EXACT = Alteration(quality=92)  # how the benchmark's pictures and plain photos are encoded
+COLLECTIONS: Mapping[str, Any] = {"rendered": rendered, "tuxpaint": tuxpaint}
+Species = Any  # rendered.Species or tuxpaint.Kind: what they share is all that is read here
 
 
 def ensure_built(folder: Path, wanted: Settings) -> None:
@@ -58,91 +63,166 @@ def ensure_built(folder: Path, wanted: Settings) -> None:
             f"{folder} holds a mirror that was made with other settings. Remove the whole results folder beside it "
             f"(rm -r {folder.parent}), or choose another project name"
         )
+    if wanted["collection"] == "tuxpaint" and not tuxpaint.is_installed():
+        raise UserError(f"the collection tuxpaint needs Debian's package: apt-get install {tuxpaint.PACKAGE}")
     log.info("building the mirror in %s", folder)
-    for part in (PICTURES, "store", "benchmark"):
+    for part in (PICTURES, "store", "open_data", *BENCHMARKS):
         shutil.rmtree(folder / part, ignore_errors=True)
-    species = choose_species(wanted["species"])
-    tests = plan_benchmark(species, wanted["test_pictures"])
-    pages = plan_files(species, wanted["pictures"], tests, wanted["seed"])
-    pages += plan_oddities(species, len(pages), wanted["seed"])
-    hashes, leaked = _draw_all(folder, species, pages, tests)
+    seed, name = wanted["seed"], wanted["collection"]
+    species = choose_species(name, wanted["species"])
+    benchmarks = {folder_name: plan(name, species, wanted["test_pictures"]) for folder_name, plan in BENCHMARKS.items()}
+    pages = plan_files(species, wanted["pictures"], benchmarks["benchmark"], seed)
+    pages += plan_oddities(species, len(pages), seed)
+    observations = inaturalist.plan_observations(species, wanted["observations"], seed)
+    occurrences = gbif.plan_occurrences(species, wanted["occurrences"], seed)
+    hashes = _draw_pages(folder, name, pages)
+    others = [(one.species, photo.picture_seed, photo.path) for one in observations for photo in one.photos]
+    others += [(shown, picture, path) for path, shown, picture in gbif.drawings(occurrences)]
+    others_hashes = _draw_others(folder, name, others)
+    for folder_name, tests in benchmarks.items():
+        if tests:
+            _write_benchmark(folder / folder_name, name, species, tests)
     write_text(folder / PAGES, "".join(f"{as_json(page)}\n" for page in pages))
+    inaturalist.write_observations(observations, folder)
+    inaturalist.open_data(folder)
+    gbif.write_occurrences(occurrences, folder)
     images = {page.species: page.title for page in reversed(pages) if page.fault is None and page.copy_kind is None}
     taxa = graph.build_store(folder, wanted["branches"], species, images)
-    tables.write([truth_row(page, hashes.get(page.title)) for page in pages], TRUTH, folder / "truth.parquet")
-    facts = {"taxa": taxa, "species": len(species), "filePages": len(pages), "benchmarkPictures": len(leaked)}
+    truth = [truth_row(page, hashes.get(page.title)) for page in pages]
+    truth += [
+        gbif.truth_row(occurrence, media, others_hashes.get(media.path.lstrip("/")))
+        for occurrence in occurrences
+        for media in occurrence.media
+        if media.address
+    ]
+    truth += inaturalist_truth(observations, others_hashes)
+    tables.write(truth, TRUTH, folder / "truth.parquet")
+    facts = {"taxa": taxa, "species": len(species), "filePages": len(pages), "observations": len(observations)}
+    facts |= {"occurrences": len(occurrences), **{key: len(tests) for key, tests in benchmarks.items()}}
     write_json(ready, {"settings": wanted, **facts})
     log.info("the mirror stands: %s", facts)
 
 
-def choose_species(count: int) -> list[rendered.Species]:
-    """`count` species of the collection, taken from its groups in turn, homonyms first; all of them if `count` is 0."""
-    everything = rendered.species()
+def inaturalist_truth(
+    observations: Sequence[inaturalist.Observation], hashes: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """What the mirror knows of the photos of its iNaturalist, as rows of `TRUTH`; a photo in two observations once."""
+    rows = {}
+    for one in observations:
+        for photo in one.photos:
+            identifier = candidate_id("inaturalist", str(photo.id))
+            rows[identifier] = {
+                "candidateID": identifier,
+                "sourceID": str(photo.id),
+                "scientificName": one.species,
+                "pictured": one.species,
+                "subject": "photograph",
+                "pictureID": f"{one.species}#{photo.picture_seed}#photograph",
+                "sha256": hashes.get(photo.path),
+            }
+    return list(rows.values())
+
+
+def choose_species(collection: str, count: int) -> list[Species]:
+    """`count` species of the collection, taken from its groups in turn; all of them if `count` is 0.
+
+    In a group homonyms come first, then those of which an individual is held out.
+    """
+    everything = list(COLLECTIONS[collection].species())
     if not count:
         return everything
     groups_of_genus: dict[str, set[str]] = defaultdict(set)
     for shown in everything:
         groups_of_genus[_genus(shown)].add(shown.group)
-    groups: dict[str, list[rendered.Species]] = defaultdict(list)
-    for shown in sorted(everything, key=lambda shown: len(groups_of_genus[_genus(shown)]) == 1):
+    groups: dict[str, list[Species]] = defaultdict(list)
+    for shown in sorted(everything, key=lambda one: (len(groups_of_genus[_genus(one)]) == 1, not _held_out(one))):
         groups[shown.group].append(shown)
     turns = [shown for turn in zip_longest(*groups.values()) for shown in turn if shown]
     return turns[:count]
 
 
-def _genus(shown: rendered.Species) -> str:
-    return shown.scientific_name.split()[0]
+def _genus(shown: Species) -> str:
+    return str(shown.scientific_name.split()[0])
 
 
-def _draw_all(
-    folder: Path, species: Sequence[rendered.Species], pages: Sequence[FilePage], tests: Sequence[TestPicture]
-) -> tuple[dict[str, str], list[str]]:
-    by_picture: dict[tuple[str, int, str], tuple[list[FilePage], list[TestPicture]]] = {}
+def _held_out(shown: Species) -> bool:
+    return isinstance(shown, tuxpaint.Kind) and tuxpaint.has_held_out(shown)
+
+
+def _plan_scenes(collection: str, species: Sequence[Species], per_species: int) -> list[TestPicture]:
+    return plan_benchmark(species, per_species)
+
+
+def _plan_individuals(collection: str, species: Sequence[Species], per_species: int) -> list[TestPicture]:
+    """Test pictures of individuals that no training picture shows; only tuxpaint has them."""
+    held_out = [shown for shown in species if _held_out(shown)]
+    return plan_benchmark(held_out, per_species, tuxpaint.FIRST_HELD_OUT_SEED)
+
+
+BENCHMARKS = {"benchmark": _plan_scenes, "benchmark-individuals": _plan_individuals}
+
+
+def _draw_pages(folder: Path, collection: str, pages: Sequence[FilePage]) -> dict[str, str]:
+    """Draw the files of all pages; give their SHA-256 by title."""
+    by_picture: dict[tuple[str, int, str], list[FilePage]] = defaultdict(list)
     for page in pages:
-        if page.address:
-            continue
-        key = (page.pictured, page.picture_seed, page.subject)
-        by_picture.setdefault(key, ([], []))[0].append(page)
-    for test in tests:
-        by_picture.setdefault((test.species, test.picture_seed, "photograph"), ([], []))[1].append(test)
-    hashes: dict[str, str] = {}
-    encoded: dict[str, bytes] = {}
+        if not page.address and page.fault not in ("dead-host", "not-found"):
+            by_picture[page.pictured, page.picture_seed, page.subject].append(page)
+    hashes = {}
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        jobs = pool.map(_draw_picture, by_picture, by_picture.values(), chunksize=16)
-        for files, benchmark in Progress(jobs, total=len(by_picture), desc="drawing", unit="pictures"):
+        jobs = pool.map(partial(_draw_copies, collection), by_picture, by_picture.values(), chunksize=16)
+        for files in Progress(jobs, total=len(by_picture), desc="drawing", unit="pictures"):
             for title, path, content in files:
-                target = folder / PICTURES / path.lstrip("/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content)
-                hashes[title] = sha256_bytes(content)
-            encoded.update(benchmark)
-    _write_benchmark(folder / "benchmark", species, tests, encoded)
-    return hashes, list(encoded)
+                hashes[title] = _write(folder / PICTURES / path.lstrip("/"), content)
+    return hashes
 
 
-def _draw_picture(
-    key: tuple[str, int, str], wanted: tuple[list[FilePage], list[TestPicture]]
-) -> tuple[list[tuple[str, str, bytes]], dict[str, bytes]]:
-    pages, tests = wanted
+def _draw_copies(collection: str, key: tuple[str, int, str], pages: list[FilePage]) -> list[tuple[str, str, bytes]]:
     name, picture_seed, subject = key
-    picture = subjects.draw(subject, rendered.draw(_by_name(name), picture_seed, WIDTH, HEIGHT), picture_seed)
-    exact = encode(picture, Alteration(quality=_BENCHMARK_QUALITY))  # what a leak copies byte for byte
-    files = []
-    for page in pages:
-        if page.fault in ("dead-host", "not-found"):
-            continue
-        leaked = page.benchmark_key and page.copy_kind == "exact"
-        files.append((page.title, page.path, exact if leaked else encode(picture, page.alteration)))
-    return files, {test.key: exact for test in tests}
+    # Seeded by species too: two species' maps must not be one picture.
+    own_seed = int(stable_hash(name, picture_seed, length=8), 16)
+    picture = subjects.draw(subject, _draw(collection, name, picture_seed), own_seed)
+    exact = encode(picture, EXACT)  # what a leak copies byte for byte
+    return [
+        (
+            page.title,
+            page.path,
+            exact if page.benchmark_key and page.copy_kind == "exact" else encode(picture, page.alteration),
+        )
+        for page in pages
+    ]
 
 
-_species_by_name: dict[str, rendered.Species] = {}
+def _draw_others(folder: Path, collection: str, files: Sequence[tuple[str, int, str]]) -> dict[str, str]:
+    """Draw plain pictures, given by species, picture seed and path; give their SHA-256 by path."""
+    hashes = {}
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        jobs = pool.map(partial(_draw_plain, collection), files, chunksize=16)
+        for (_, _, path), content in zip(
+            files, Progress(jobs, total=len(files), desc="drawing", unit="photos"), strict=True
+        ):
+            hashes[path] = _write(folder / PICTURES / path, content)
+    return hashes
 
 
-def _by_name(name: str) -> rendered.Species:
-    if not _species_by_name:
-        _species_by_name.update({shown.scientific_name: shown for shown in rendered.species()})
-    return _species_by_name[name]
+def _draw_plain(collection: str, wanted: tuple[str, int, str]) -> bytes:
+    return encode(_draw(collection, wanted[0], wanted[1]), EXACT)
+
+
+def _write(path: Path, content: bytes) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return sha256_bytes(content)
+
+
+def _draw(collection: str, name: str, picture_seed: int) -> Image.Image:
+    picture: Image.Image = COLLECTIONS[collection].draw(_by_name(collection)[name], picture_seed, WIDTH, HEIGHT)
+    return picture
+
+
+@cache
+def _by_name(collection: str) -> dict[str, Species]:
+    return {shown.scientific_name: shown for shown in COLLECTIONS[collection].species()}
 
 
 def encode(picture: Image.Image, alteration: Alteration) -> bytes:
@@ -152,32 +232,33 @@ def encode(picture: Image.Image, alteration: Alteration) -> bytes:
     return buffer.getvalue()
 
 
-def _write_benchmark(
-    folder: Path, species: Sequence[rendered.Species], tests: Sequence[TestPicture], encoded: dict[str, bytes]
-) -> None:
-    """Write the benchmark in CLIP_benchmark's WebDataset form, with our sidecar of names (reference: training 4.4)."""
-    nodes = graph.name_nodes(graph.collect_taxa([], species).values())
+def _write_benchmark(folder: Path, collection: str, species: Sequence[Species], tests: Sequence[TestPicture]) -> None:
+    """Write a benchmark in CLIP_benchmark's WebDataset form, with our sidecar of names (reference: training 4.4)."""
+    shown = sorted({test.label: test.species for test in tests}.items())
+    classes = [_by_name(collection)[name] for _, name in shown]
+    nodes = graph.name_nodes(graph.collect_taxa([], classes).values())
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        wanted = [(test.species, test.picture_seed, "") for test in tests]
+        encoded = list(pool.map(partial(_draw_plain, collection), wanted, chunksize=16))
     for split in ("dev", "test"):
         (folder / split).mkdir(parents=True)
         with tarfile.open(folder / split / "0.tar", "w") as tar:
-            for test in tests:
+            for test, content in zip(tests, encoded, strict=True):
                 if test.split == split:
-                    _add(tar, f"{test.key.split('/')[1]}.jpg", encoded[test.key])
+                    _add(tar, f"{test.key.split('/')[1]}.jpg", content)
                     _add(tar, f"{test.key.split('/')[1]}.cls", str(test.label).encode())
         write_text(folder / split / "nshards.txt", "1\n")
-    write_text(folder / "classnames.txt", "".join(f"{shown.vernacular_name}\n" for shown in species))
+    write_text(folder / "classnames.txt", "".join(f"{one.vernacular_name}\n" for one in classes))
     write_text(folder / "zeroshot_classification_templates.txt", "".join(f"{line}\n" for line in TEMPLATES))
-    write_json(
-        folder / "classes.json",
-        [
-            {
-                "entityID": _curie(nodes[shown.taxon_id]),
-                "scientificName": shown.scientific_name,
-                "vernacularName": shown.vernacular_name,
-            }
-            for shown in species
-        ],
-    )
+    names = [
+        {
+            "entityID": _curie(nodes[one.taxon_id]),
+            "scientificName": one.scientific_name,
+            "vernacularName": one.vernacular_name,
+        }
+        for one in classes
+    ]
+    write_json(folder / "classes.json", names)
 
 
 def _curie(node: str) -> str:

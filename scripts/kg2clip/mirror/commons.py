@@ -26,6 +26,7 @@ class FilePages:
 
     def __init__(self, pages: Sequence[FilePage], pictures: Path) -> None:
         self._pages = {page.page_id: page for page in pages}
+        self._by_title = {page.title: page for page in pages}
         self._pictures = pictures
         self._words: dict[str, set[int]] = defaultdict(set)
         self._texts: dict[int, str] = {}
@@ -50,6 +51,8 @@ class FilePages:
 
     def answer(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         """The answer to an API request."""
+        if parameters.get("action") == "query" and "titles" in parameters:
+            return {"batchcomplete": "", "query": {"pages": self._titled(parameters["titles"].split("|"))}}
         if parameters.get("action") != "query" or parameters.get("generator") != "search":
             return {"error": {"code": "badvalue", "info": "Unrecognized value for parameter."}}
         if not parameters.get("gsrsearch", "").strip():
@@ -63,6 +66,17 @@ class FilePages:
         if shown := found[offset : offset + limit]:
             pages = {str(page.page_id): self._page(page, offset + place) for place, page in enumerate(shown, 1)}
             answer["query"] = {"pages": pages}
+        return answer
+
+    def _titled(self, titles: Sequence[str]) -> dict[str, Any]:
+        """File pages by their titles; those that do not exist stand under negative ids."""
+        answer: dict[str, Any] = {}
+        for number, title in enumerate(titles, 1):
+            page = self._by_title.get(title.removeprefix("File:"))
+            if page is None:
+                answer[str(-number)] = {"ns": 6, "title": title, "missing": ""}
+                continue
+            answer[str(page.page_id)] = {key: value for key, value in self._page(page, 0).items() if key != "index"}
         return answer
 
     def _page(self, page: FilePage, index: int) -> dict[str, Any]:

@@ -163,7 +163,9 @@ USELESS_TEXTS = [
 ]  # fmt: skip
 
 
-def plan_benchmark(species: Sequence[Species], per_species: int) -> list[TestPicture]:
+def plan_benchmark(
+    species: Sequence[Species], per_species: int, first_seed: int = FIRST_TEST_SEED
+) -> list[TestPicture]:
     """The benchmark's pictures: a third of each species in `dev`, the others in `test`."""
     pictures = []
     places = {"dev": 0, "test": 0}
@@ -172,7 +174,7 @@ def plan_benchmark(species: Sequence[Species], per_species: int) -> list[TestPic
         for label, shown in enumerate(species):
             key = f"{split}/s{places[split]:07d}"
             places[split] += 1
-            pictures.append(TestPicture(shown.scientific_name, label, split, key, FIRST_TEST_SEED + number))
+            pictures.append(TestPicture(shown.scientific_name, label, split, key, first_seed + number))
     return pictures
 
 

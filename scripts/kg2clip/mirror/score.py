@@ -181,12 +181,16 @@ class Judge:
             found = {key for key in planted if self.decisions[key]["reason"] == self.truth[key]["expectedReason"]}
             self._add(detector, "dropped for the right reason", planted, found, {})
 
+    def _from_commons(self, row: Row) -> bool:
+        """Whether a sample is a page of the mirror's Commons, the source with texts, that stands for itself alone."""
+        return row["key"] in self.truth and row["source"] == "commons" and len(row["candidateIDs"]) == 1
+
     def _texts(self) -> None:
         """A useless text counts as found where training would not draw it. Judged on kept pictures without merged
         copies.
         """
         web = ("alt-text",)
-        alone = {key: row for key, row in self.dataset.items() if key in self.truth and len(row["candidateIDs"]) == 1}
+        alone = {key: row for key, row in self.dataset.items() if self._from_commons(row)}
         unused = {key for key, row in alone.items() if not any(text["kind"] in web for text in row["texts"])}
         planted = {key for key in alone if self.truth[key]["textFault"] == "useless"}
         self._add("useless texts", "all", planted, planted & unused, {key: "" for key in unused - planted})

@@ -21,8 +21,11 @@ from typing import TextIO
 
 from aiohttp import ClientSession, web
 
+from kg2clip.mirror.brave import BraveSite
 from kg2clip.mirror.commons import CommonsSite
 from kg2clip.mirror.faults import FaultsSite
+from kg2clip.mirror.gbif import GbifSite
+from kg2clip.mirror.inaturalist import INaturalistSite
 from kg2clip.mirror.plan import QUERY_HOST
 from kg2clip.mirror.site import Site
 
@@ -32,7 +35,7 @@ _PDEATHSIG = 1  # prctl(2): a signal when the parent dies
 
 def open_sites(folder: Path) -> list[Site]:
     """The sites of a built mirror."""
-    return [CommonsSite(folder), FaultsSite(folder)]
+    return [CommonsSite(folder), FaultsSite(folder), INaturalistSite(folder), GbifSite(folder), BraveSite(folder)]
 
 
 async def serve(folder: Path) -> None:

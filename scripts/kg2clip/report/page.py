@@ -55,6 +55,7 @@ def render(results: Results, date: str | None = None) -> tuple[str, dict[str, An
         "species": _species(taxa),
         "mix": mix,
         "accuracy": scores,
+        "notes_on_benchmarks": results.notes_on_benchmarks,
         "runs": runs,
         "kept": kept,
         "lots": lots,

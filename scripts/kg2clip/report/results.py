@@ -48,6 +48,12 @@ class Results:
         """The evaluation sets of the config: name to folder."""
         return {name: Path(entry["path"]) for name, entry in self.settings["evaluate"]["benchmarks"].items()}
 
+    @property
+    def notes_on_benchmarks(self) -> dict[str, str]:
+        """What the config says of an evaluation set, where it says something."""
+        noted = {name: entry.get("note", "") for name, entry in self.settings["evaluate"]["benchmarks"].items()}
+        return {name: note for name, note in noted.items() if note}
+
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """The answer to an SQL query, one dict a row."""
         cursor = self.database.execute(query, list(parameters))

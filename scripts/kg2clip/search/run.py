@@ -5,17 +5,33 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from kg2clip import tables
 from kg2clip.progress import Progress
+from kg2clip.search.brave import BraveImages
 from kg2clip.search.commons import Commons
+from kg2clip.search.darwin_core import DarwinCoreArchive
+from kg2clip.search.gbif import GbifSearch
+from kg2clip.search.inaturalist import INaturalist, INaturalistOpenData
 from kg2clip.search.source import Answers, Hit, Query, Source
+from kg2clip.search.wikidata import WikidataImages
 from kg2clip.settings import Settings
 
-SOURCES: Mapping[str, Callable[[Settings], Source]] = {"commons": Commons}
+Entities = Sequence[Mapping[str, Any]]  # rows of tables.ENTITIES
+
+SOURCES: Mapping[str, Callable[[Settings, Entities], Source]] = {
+    "wikidata": lambda wanted, entities: WikidataImages(wanted, {row["entityID"]: row["images"] for row in entities}),
+    "commons": lambda wanted, _: Commons(wanted),
+    "inaturalist": lambda wanted, _: INaturalist(wanted),
+    "inaturalistopendata": lambda wanted, _: INaturalistOpenData(wanted),
+    "gbif": lambda wanted, _: GbifSearch(wanted),
+    "darwincore": lambda wanted, _: DarwinCoreArchive(wanted),
+    "brave": lambda wanted, _: BraveImages(wanted),
+}
 
 
 def search_source(
