@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from kg2clip import tables
+from kg2clip.mirror import tuxpaint
 from workflow.small import ROOT, SmallRun
 
 DESIGN = [  # design 4, but for what stands once an experiment, batch or benchmark
@@ -146,6 +147,19 @@ def test_no_network_is_needed(undisturbed: SmallRun) -> None:
     assert done.returncode == 0, done.stdout[-6000:]
     ours = (offline.results / "dataset" / "manifest.parquet").read_bytes()
     assert ours == (undisturbed.results / "dataset" / "manifest.parquet").read_bytes()
+
+
+@pytest.mark.skipif(not tuxpaint.is_installed(), reason="tuxpaint-stamps-default is not installed (make stamps)")
+def test_the_harvest_half_on_photographs() -> None:
+    photos = SmallRun("test-tuxpaint", "demo-tuxpaint.yaml")
+    photos.clear()
+    done = photos.run("--until", "score_against_truth")
+    assert done.returncode == 0, done.stdout[-6000:]
+    scores = {(row["detector"], row["kind"]): row for row in rows(photos, "mirror/scores.parquet")}
+    assert scores["duplicates", "exact"]["recall"] == scores["duplicates", "exact"]["precision"] == 1.0
+    assert scores["leaked test pictures", "exact"]["recall"] == 1.0
+    assert len(rows(photos, "dataset/manifest.parquet")) > 60
+    assert (photos.results / "mirror" / "benchmark-individuals" / "classnames.txt").is_file()
 
 
 def test_a_deleted_file_is_made_again(undisturbed: SmallRun) -> None:
