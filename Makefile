@@ -16,7 +16,7 @@ export PYTHONUNBUFFERED := 1
 COLLECTION ?= rendered
 DEMO := $(if $(filter rendered,$(COLLECTION)),demo,demo-$(COLLECTION))
 
-.PHONY: help demo test test-all stamps lint clean
+.PHONY: help demo test test-all bench stamps lint clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -34,13 +34,16 @@ test: $(READY) stamps ## set everything up and run the test-suite
 test-all: $(READY) stamps ## the test-suite, and the demo in full on both collections
 	python -m pytest tests/unit tests/workflow tests/full
 
+bench: $(READY) ## the measurements of benchmarks/, or those named: make bench BENCH=filters
+	python benchmarks/run.py $(BENCH)
+
 stamps: ## the photographs of the collection tuxpaint (160 MB), where Debian's package manager is at hand
 	@test -d /usr/share/tuxpaint/stamps || { command -v apt-get >/dev/null && test "$$(id -u)" = 0 && \
 		apt-get update -qq && apt-get install -y -qq tuxpaint-stamps-default >/dev/null; } || \
 		echo "tuxpaint-stamps-default is not installed: what needs its photographs is left out"
 
 lint: $(READY) ## check formatting, types and style
-	ruff check . && ruff format --check . && mypy scripts && snakefmt --check Snakefile rules && snakemake --lint
+	ruff check . && ruff format --check . && mypy scripts benchmarks && snakefmt --check Snakefile rules && snakemake --lint
 
 clean: ## remove results of the demo and the tests, not of other projects
 	rm -rf results/demo results/demo-* results/test-*
