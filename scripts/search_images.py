@@ -54,7 +54,8 @@ def main() -> None:
         "answers kept from before": answers.kept,
     }
     step = f"search_images.{arguments.source}"
-    provenance.write(arguments.provenance, step, config, SECTIONS, counts, ("requests",), source=arguments.source)
+    facts = {"source": arguments.source, **source.facts()}
+    provenance.write(arguments.provenance, step, config, SECTIONS, counts, ("requests",), **facts)
 
 
 def count_candidates(earlier: list[Path]) -> dict[str, int]:

@@ -67,9 +67,11 @@ _CANDIDATE = [
     ("accessURI", text),  # the picture that is fetched
     ("originalURI", text),  # the full-size picture at the source
     ("furtherInformationURL", text),  # the page
-    ("title", text),
+    ("title", text),  # texts as the source has them, each in its field, cleaned (kg2clip.texts)
     ("altText", text),
     ("description", text),
+    ("caption", text),
+    ("tags", texts),
     ("format", text),
     ("width", pa.int32()),
     ("height", pa.int32()),

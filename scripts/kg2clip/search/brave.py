@@ -15,7 +15,7 @@ from kg2clip import provenance, web
 from kg2clip.errors import UserError
 from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
-from kg2clip.search.source import Answers, Hit, Query
+from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 from kg2clip.texts import clean
 
@@ -25,7 +25,7 @@ MAX_CHARACTERS, MAX_WORDS = 400, 50  # of a query
 MAX_SIDE = 2**31 - 1
 
 
-class BraveImages:
+class BraveImages(Source):
     """The source `brave`; `wanted` is its section of the config."""
 
     name = "brave"

@@ -13,14 +13,14 @@ from typing import Any
 from kg2clip import provenance
 from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
-from kg2clip.search.source import Answers, Hit, Query
+from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 from kg2clip.texts import clean
 
 PAGE_SIZE = 50  # the API's limit for pages with properties
 
 
-class Commons:
+class Commons(Source):
     """The source `commons`; `wanted` is its section of the config."""
 
     name = "commons"

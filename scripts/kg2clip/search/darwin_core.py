@@ -30,7 +30,7 @@ from kg2clip import provenance
 from kg2clip.errors import UserError
 from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
-from kg2clip.search.source import Answers, Hit, Query
+from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 from kg2clip.texts import clean
 
@@ -270,7 +270,7 @@ def names_of(record: Mapping[str, str]) -> list[str]:
     return sorted({_key(name) for name in names if name.strip()})
 
 
-class DarwinCoreArchive:
+class DarwinCoreArchive(Source):
     """The source `darwin_core`: an archive on this machine; `wanted` is its section of the config.
 
     Its pictures are indexed at the first query, out of core, in a temporary folder. `doi` is to be cited.

@@ -25,7 +25,7 @@ from kg2clip import web
 from kg2clip.errors import IncompleteError, UserError
 from kg2clip.files import atomic_path, read_json, write_json
 from kg2clip.search.darwin_core import is_wanted, read_media, taxon_name
-from kg2clip.search.source import Answers, Hit, Query
+from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ USER, PASSWORD = "GBIF_USER", "GBIF_PASSWORD"  # environment variables
 Answer = Mapping[str, Any]
 
 
-class GbifSearch:
+class GbifSearch(Source):
     """The source `gbif`; `wanted` is its section of the config."""
 
     name = "gbif"

@@ -22,7 +22,7 @@ from kg2clip.errors import IncompleteError, UserError
 from kg2clip.files import atomic_path, only_writer, read_json, write_json
 from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
-from kg2clip.search.source import Answers, Hit, Query
+from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 from kg2clip.texts import clean
 
@@ -50,7 +50,7 @@ _CREDITS = [  # whom an attribution names, in the forms that iNaturalist writes
 ]
 
 
-class INaturalist:
+class INaturalist(Source):
     """The source `inaturalist`, asked through API v1; `wanted` is its section of the config."""
 
     name = "inaturalist"
@@ -114,7 +114,7 @@ class INaturalist:
         return answers.get(f"{self._wanted['api'].rstrip('/')}{path}", {**parameters, "locale": "en"})
 
 
-class INaturalistOpenData:
+class INaturalistOpenData(Source):
     """The source `inaturalistopendata`: the open data tables in the folder that the config names. Makes no calls."""
 
     name = "inaturalistopendata"

@@ -50,6 +50,7 @@ def search_source(
         per_entity: candidates wanted for an entity, over all sources.
         found_before: candidates that earlier sources found, by entityID.
     """
+    source.prepare(queries, answers)
     of_entity: dict[str, list[Query]] = defaultdict(list)
     for query in sorted(queries, key=lambda query: (query["kind"] != "noun", query["queryID"])):
         of_entity[query["entityID"]].append(query)

@@ -1,8 +1,8 @@
 """What an image source is: a name, and a way to answer a query page by page.
 
 A source only builds requests and reads answers; `Answers` asks, waits, counts calls and keeps what came back. To add
-a source, write such a class, name it in `SOURCES` (search/run.py) and give its settings a place in
-config/schema.yaml.
+a source, write a subclass of `Source`, name it in `SOURCES` (search/run.py) and give its settings a place in
+config/schema.yaml; docs/sources.md has an example that a test runs.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import gzip
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -26,17 +26,28 @@ from kg2clip.identifiers import stable_hash
 log = logging.getLogger(__name__)
 
 Query = Mapping[str, Any]  # a row of tables.QUERIES
-Hit = dict[str, Any]  # the candidate's columns of tables.HITS
+Hit = dict[str, Any]  # the candidate's columns of tables.HITS; `hits.hit` makes one
 
 
-class Source(Protocol):
-    """An image source."""
+class Source:
+    """An image source. A subclass gives `name` and `pages`; most need no more."""
 
     name: str
 
+    def prepare(self, queries: Sequence[Query], answers: Answers) -> None:
+        """What has to be done once, before the first query: refuse a use that the source forbids, fetch its files.
+
+        Raises:
+            UserError: the source forbids what is asked of it; the message says what to use.
+        """
+
     def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
         """The hits of a query, best first, one list an answer; it ends where the source has no more."""
-        ...
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, Any]:
+        """What the provenance has to keep about the source's data, such as the DOI to cite; asked for at the end."""
+        return {}
 
 
 class Answers:
@@ -52,8 +63,8 @@ class Answers:
         self.calls = 0
         self.kept = 0
         self.date = ""  # of the last answer given: when the source gave it
-        self._folder = folder
-        self._contact = contact
+        self.folder = folder  # a source may keep files of its own there
+        self.contact = contact
         self._pause = 1 / requests_per_second
         self._next = 0.0
         self._session = web.session(contact)
@@ -66,7 +77,7 @@ class Answers:
         Args:
             headers: secrets, such as a key. They are part of no file, name or message, and follow no redirect.
         """
-        path = self._folder / f"{stable_hash(url, sorted(parameters.items()))}.json.gz"
+        path = self.folder / f"{stable_hash(url, sorted(parameters.items()))}.json.gz"
         if path.exists():
             self.kept += 1
             with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -74,7 +85,7 @@ class Answers:
             self.date = before["date"]
             answer: dict[str, Any] = before["answer"]
             return answer
-        web.check_contact(urlsplit(url).hostname or "", self._contact)
+        web.check_contact(urlsplit(url).hostname or "", self.contact)
         answer = web.with_retries(lambda: self._ask(url, parameters, headers or {}), url)
         self.date = provenance.now()
         kept = {"date": self.date, "url": url, "parameters": dict(parameters), "answer": answer}
@@ -128,7 +139,7 @@ class Answers:
         raise UserError(f"{url} refuses a request: {str(error)[:300]}")
 
     def _write_ledger(self, url: str, status: int | str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"date": provenance.now(), "host": urlsplit(url).hostname, "status": status})
-        with open(self._folder / "calls.jsonl", "a", encoding="utf-8") as ledger:
+        with open(self.folder / "calls.jsonl", "a", encoding="utf-8") as ledger:
             ledger.write(line + "\n")

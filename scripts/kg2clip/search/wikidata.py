@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kg2clip.search.commons import PAGE_SIZE, read_pages
-from kg2clip.search.source import Answers, Hit, Query
+from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 
 
-class WikidataImages:
+class WikidataImages(Source):
     """The source `wikidata`; `wanted` is its section of the config.
 
     Args:
