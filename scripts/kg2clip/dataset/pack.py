@@ -22,7 +22,8 @@ Row = dict[str, Any]
 
 COPY_FIELDS = (
     "candidateID", "source", "sourceID", "accessURI", "originalURI", "furtherInformationURL", "title", "altText",
-    "description", "caption", "tags", "license", "licenseURL", "creator", "rightsHolder", "retrieved", "queryIDs", "entityIDs",
+    "description", "caption", "tags", "license", "licenseURL", "creator", "rightsHolder", "retrieved", "queryIDs",
+    "entityIDs",
 )  # fmt: skip
 CREDIT_FIELDS = ("source", "license", "licenseURL", "creator", "title", "accessURI", "furtherInformationURL")
 
