@@ -76,6 +76,14 @@ def recipe_of(experiment):
     )
 
 
+def grows(amount):
+    """Megabytes or minutes that grow with each attempt: a job that was killed for them asks for more.
+
+    Searches, downloads and training go on from what they have: their minutes need not grow, and would soon pass a partition's limit.
+    """
+    return lambda wildcards, attempt: amount * attempt
+
+
 def earlier_hits(source):
     """Hits of the sources that the config names before this one: each source sees what the earlier found."""
     return expand(

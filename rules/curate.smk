@@ -15,8 +15,8 @@ rule decode_batch:
         "../envs/curate.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=grows(4000),
+        runtime=grows(240),
     params:
         settings=settings("decode_batch"),
         code=code("decode_batch"),
@@ -41,8 +41,8 @@ rule decide_pictures:
         "../envs/curate.yaml"
     threads: 2
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=grows(16000),
+        runtime=grows(240),
     params:
         settings=settings("decide_pictures"),
         code=code("decide_pictures"),

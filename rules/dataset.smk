@@ -22,8 +22,8 @@ rule pack_dataset:
         "../envs/curate.yaml"
     threads: 2
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=grows(16000),
+        runtime=grows(240),
     params:
         settings=settings("pack_dataset"),
         code=code("pack_dataset"),

@@ -15,7 +15,7 @@ rule fetch_batch:
         "../envs/download.yaml"
     resources:
         **lane_resources(),
-        mem_mb=4000,
+        mem_mb=grows(4000),
         runtime=1440,
     params:
         settings=settings("fetch_batch"),

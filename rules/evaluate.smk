@@ -17,8 +17,8 @@ rule evaluate_model:
         "../envs/train.yaml"
     threads: 4
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=grows(16000),
+        runtime=grows(240),
     params:
         settings=settings("evaluate_model"),
         code=code("evaluate_model"),
@@ -47,8 +47,8 @@ rule gather_scores:
     conda:
         "../envs/train.yaml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=grows(8000),
+        runtime=grows(60),
     params:
         settings=settings("gather_scores"),
         code=code("gather_scores"),

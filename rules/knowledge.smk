@@ -12,8 +12,8 @@ rule export_entities:
     conda:
         "../envs/knowledge.yaml"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=grows(4000),
+        runtime=grows(120),
     params:
         settings=settings("export_entities"),
         code=code("export_entities"),

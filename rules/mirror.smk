@@ -17,8 +17,8 @@ rule score_against_truth:
     conda:
         "../envs/report.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=grows(4000),
+        runtime=grows(30),
     params:
         code=code("score_against_truth"),
     shell:

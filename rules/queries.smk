@@ -14,8 +14,8 @@ rule build_queries:
     conda:
         "../envs/knowledge.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=grows(4000),
+        runtime=grows(30),
     params:
         settings=settings("build_queries"),
         code=code("build_queries"),

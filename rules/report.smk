@@ -34,8 +34,8 @@ rule make_report:
     conda:
         "../envs/report.yaml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=grows(8000),
+        runtime=grows(60),
     params:
         settings=settings("make_report"),
         code=code("make_report"),

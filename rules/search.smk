@@ -16,7 +16,7 @@ rule search_images:
     conda:
         "../envs/search.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=grows(4000),
         runtime=1440,
     params:
         settings=settings("search_images"),
@@ -39,8 +39,8 @@ rule merge_candidates:
     conda:
         "../envs/search.yaml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=grows(8000),
+        runtime=grows(60),
     params:
         code=code("merge_candidates"),
     shell:

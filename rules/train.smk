@@ -18,7 +18,7 @@ rule train_model:
         "../envs/train.yaml"
     threads: 8
     resources:
-        mem_mb=32000,
+        mem_mb=grows(32000),
         runtime=1440,
     params:
         # No hash of the code: a comment must not retrain a model. config: train.recipe_version stands for it.
