@@ -1,4 +1,7 @@
-"""Texts from the web, made clean once: what a person would read, on one line, and nothing else."""
+"""Texts from the web: made clean once, the useless ones told apart.
+
+In: what a source says. Out: what a person would read, on one line. Rules with their reasons: docs/sources.md, "Texts".
+"""
 
 from __future__ import annotations
 
@@ -8,37 +11,122 @@ import unicodedata
 
 import ftfy
 
-MAX_CHARACTERS = 500
-_UNESCAPES = 3  # &amp;amp; is seen, deeper nesting is an attack or an accident
+MAX_CHARACTERS = 500  # a text encoder reads 32 to 77 tokens
+ENTITY_ROUNDS = 3  # &amp;amp; is seen, deeper nesting is an attack or an accident
+
+_UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _BREAK = re.compile(r"</?(?:br|p|div|li|ul|ol|dl|dd|dt|tr|td|th|table|h[1-6]|hr)\b[^<>]*>", re.IGNORECASE)
-_TAG = re.compile(r"<(?:!--.*?--|/?[a-zA-Z][^<>]*)>", re.DOTALL)
-_DROPPED_CATEGORIES = frozenset(
-    {"Cc", "Cf", "Cs", "Co", "Cn"}
-)  # control, format (zero width, bidi), surrogates, private
-_KEPT_SIGNS = frozenset({"\u200d"})  # joins emoji; removed below where it joins nothing
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+_MAIL = re.compile(r"[\[(<]?\s*(?:mailto:)?\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\s*[\])>]?")
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})  # control, format (zero width, bidi), surrogate, private, none
+_SPACES = frozenset("\t\n\r\v\f\x85")
+# Zero-width joiners mean something between the signs of an emoji and in scripts from Arabic to Burmese, nowhere else.
+_JOINERS = frozenset("\u200c\u200d")
+_IDLE_JOINER = re.compile(
+    r"(?<![^\w\s\u200c\u200d]|[\u0600-\u109f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\w\s\u200c\u200d]|[\u0600-\u109f])"
+)
+_PICTURE_FILE = re.compile(
+    r"^(?:(?:file|image)\s*:\s*)?(?P<stem>.+?)\.(?:jpe?g|png|gif|webp|tiff?|bmp|avif|heic|svg|nef|cr2|arw|dng|raf)$",
+    re.IGNORECASE,
+)
 
 
 def clean(text: str | None) -> str | None:
-    """Decode entities, strip tags, repair mojibake, drop invisible signs, normalise (NFC) and cut at 500 characters.
+    """Make a text from the web readable; None where nothing is left.
 
-    None if nothing is left.
+    HTML entities are decoded (three times at most), tags stripped, mojibake mended (ftfy), control, zero-width and
+    direction characters and e-mail addresses removed, Unicode composed (NFC), white space collapsed;
+    `File:Some_name.jpg` becomes `Some name`; the text is cut at 500 characters, between words where it can.
     """
     if not text:
         return None
-    for _ in range(_UNESCAPES):
+    for _ in range(ENTITY_ROUNDS):
         text, before = html.unescape(text), text
         if text == before:
             break
-    text = _TAG.sub("", _BREAK.sub(" ", text))  # a break parts words, <b> does not
-    text = ftfy.fix_text(text.encode("utf-8", "replace").decode("utf-8"), normalization="NFC", unescape_html=False)
-    text = "".join(_keep(sign) for sign in text)
-    text = re.sub(r"\u200d(?![^\w\s])|(?<![^\w\s])\u200d", "", text)
-    return " ".join(text.split())[:MAX_CHARACTERS].strip() or None
+    text = _TAG.sub("", _BREAK.sub(" ", _UNSEEN.sub(" ", text)))  # a break parts words, <b> does not
+    text = ftfy.fix_text(text, unescape_html=False, normalization="NFC")
+    text = _IDLE_JOINER.sub("", "".join(_shown(sign) for sign in text))
+    text = " ".join(_MAIL.sub(" ", text).split())
+    if match := _PICTURE_FILE.match(text):
+        text = " ".join(match["stem"].replace("_", " ").split())
+    return _cut(unicodedata.normalize("NFC", text)) or None
 
 
-def _keep(sign: str) -> str:
-    if sign in _KEPT_SIGNS:
-        return sign
-    if unicodedata.category(sign) in _DROPPED_CATEGORIES:
-        return " " if sign in "\t\n\r\v\f" else ""
-    return sign
+def _shown(sign: str) -> str:
+    if sign in _SPACES:
+        return " "
+    hidden = (unicodedata.category(sign) in _INVISIBLE and sign not in _JOINERS) or sign == "\ufffd"
+    return "" if hidden else sign
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    head, space, _ = text[: MAX_CHARACTERS + 1].rpartition(" ")
+    return head if space else text[:MAX_CHARACTERS]
+
+
+_SEPARATOR = re.compile(r"\s+[-–—·»:]+\s+|\s*\|\s*")
+_SHORTEST_SITE = 3  # letters
+
+
+def without_site(title: str | None, host: str | None) -> str | None:
+    """A page's title without the name of its site: `Erithacus rubecula - Wikipedia` on en.wikipedia.org.
+
+    What stands behind the last separator is the site's name when the host holds all its words.
+    """
+    if not title or not host:
+        return title
+    rest, tail = max(((match.start(), match.end()) for match in _SEPARATOR.finditer(title)), default=(0, 0))
+    words = re.findall(r"\w+", title[tail:].casefold())
+    if len("".join(words)) < _SHORTEST_SITE or not all(word in host.replace(".", "") for word in words):
+        return title
+    return title[:rest] or None
+
+
+_CAMERA = re.compile(
+    r"^(dscn?f?|_?mg|img|imag|image|mvi|pict?|picture|p|photo|sam|sany|cimg|dji|gopr|gx|pxl|hpim|kif|wp|scan|screenshot|file)?"
+    r"[\s_-]*\d[\d\s_.()-]*(edit(ed)?|copy|crop(ped)?|(?<=\d)[a-z]{1,3})?[\s_.()\d-]*$",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r"^(?=(?:\D*\d){4})[A-Za-z0-9_-]{6,}$")  # one token with at least four digits: 017A7339, P1010234
+_ADDRESS = re.compile(
+    r"(https?://|www\.)\S+|\b[\w-]+(\.[\w-]+)*\.(com|org|net|edu|gov|info|de|uk|fr)(/\S*)?(?=\s|$)", re.IGNORECASE
+)
+_LICENCE = re.compile(
+    r"all rights reserved|licen[sc]ed under|creative commons|\bcc[ -](by|0|zero)\b|public domain|gnu free documentation"
+    r"|^\s*(©|\(c\)|copyright\b)|\bown work\b",
+    re.IGNORECASE,
+)
+LICENCE_LENGTH = 100  # a longer text that speaks of its licence says something else too
+IDENTIFIER = re.compile(r"^Q\d+$")
+_GENERIC = re.compile(
+    r"(a|alt|an|and|at|available|banner|by|caption|click|default|description|download|enlarge|file|for|free|full|gallery"
+    r"|here|icon|images?|img|in|jpe?g|large|logo|main|media|nan|no|none|null|of|on|original|photo(graph(s|y)?|s)?|pic"
+    r"|pictures?|placeholder|png|preview|royalty|screenshot|size|stock|text|the|this|thumb(nail)?|title|to|undefined"
+    r"|unknown|unnamed|untitled|view|with|zoom)"
+)
+
+
+def useless(text: str) -> str | None:
+    """Why a cleaned text says nothing about its picture, or None where it may.
+
+    Returns:
+        empty, identifier, no-letters, file-name, url, generic or licence.
+    """
+    if not text:
+        return "empty"
+    if IDENTIFIER.match(text):
+        return "identifier"
+    if _CAMERA.match(text) or _CODE.match(text):
+        return "file-name" if any(map(str.isalpha, text)) else "no-letters"
+    if not any(map(str.isalpha, text)):
+        return "no-letters"
+    if not any(map(str.isalpha, _ADDRESS.sub("", text))):
+        return "url"
+    if all(_GENERIC.fullmatch(word) for word in re.findall(r"[^\W\d_]+", text.casefold())):
+        return "generic"
+    if len(text) <= LICENCE_LENGTH and _LICENCE.search(text):
+        return "licence"
+    return None

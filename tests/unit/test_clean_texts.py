@@ -1,8 +1,11 @@
-"""Texts from the web, cleaned once."""
+"""Texts from the web, cleaned once; the useless told apart; languages guessed."""
+
+from __future__ import annotations
 
 import pytest
 
-from kg2clip.texts import clean
+from kg2clip.languages import guess_language
+from kg2clip.texts import MAX_CHARACTERS, clean, useless, without_site
 
 
 @pytest.mark.parametrize(
@@ -10,31 +13,131 @@ from kg2clip.texts import clean
     [
         ("Robin &amp;amp; nest", "Robin & nest"),
         ("&#39;dunnock&#39;", "'dunnock'"),
+        ("&amp;lt;b&amp;gt;Robin&amp;lt;/b&amp;gt; here", "Robin here"),
         ('<a href="x" class="extiw">Bombus</a> <b>terrestris</b><br/>', "Bombus terrestris"),
-        ("<b>dunnock</b>, <i>Prunella</i>", "dunnock, Prunella"),
+        ("<b>Robin</b>s<br>in a <a href='x'>tree</a>", "Robins in a tree"),
         ("one<br/>two<p>three</p>", "one two three"),
+        ("<p>one</p><p>two</p><script>alert(1)</script><!-- no -->", "one two"),
         ("cafÃ©", "café"),
         ("\ufeffred\u200b kite\u202e", "red kite"),
+        ("\ufeffRobin\x00 on\u200b a\u202e branch\ud800", "Robin on a branch"),
         ("a\x00b", "ab"),
+        ("a\ud800b", "ab"),
+        ("a\u200db\u200cc", "abc"),
+        ("👩\u200d🌾 bee", "👩\u200d🌾 bee"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
         ("e\u0301", "é"),
         ("two\n lines\t", "two lines"),
+        ("a\u00a0b\u2003c\r\nd", "a b c d"),
         ("5 < 6 and 7 > 3", "5 < 6 and 7 > 3"),
         ("Prunus × domestica", "Prunus × domestica"),
         ("שלום", "שלום"),
+        ("طائر أبو الحناء", "طائر أبو الحناء"),
+        ("File:Bombus_terrestris_male.JPG", "Bombus terrestris male"),
+        ("Rotkehlchen im Schnee.jpeg", "Rotkehlchen im Schnee"),
+        ("Jane Doe (jane.doe@example.org), 2019", "Jane Doe , 2019"),
+        ('<a href="mailto:j@example.org">j@example.org</a>', None),
         ("x" * 10_000, "x" * 500),
         ("<!-- nothing --> \u00a0 ", None),
+        ("  \n\t ", None),
         ("", None),
         (None, None),
     ],
 )
 def test_clean(raw: str | None, read: str | None) -> None:
     assert clean(raw) == read
+    assert clean(clean(raw)) == read, "cleaning twice changes nothing"
 
 
-def test_lone_surrogates_do_not_break() -> None:
-    assert clean("a\ud800b") == "a?b"
+def test_long_texts_are_cut_between_words() -> None:
+    cut = clean("word " * 2000)
+    assert cut and len(cut) <= MAX_CHARACTERS and cut.endswith("word")
 
 
-def test_cleaning_twice_changes_nothing() -> None:
-    once = clean("&lt;i&gt;Apis&lt;/i&gt; cafÃ© \u200bx")
-    assert once == clean(once) == "Apis café x"
+def test_composed_and_decomposed_texts_are_one() -> None:
+    assert clean("Ho\u0308rnchen") == clean("H\u00f6rnchen")
+
+
+@pytest.mark.parametrize(
+    ("title", "host", "left"),
+    [
+        ("Erithacus rubecula - Wikipedia", "en.wikipedia.org", "Erithacus rubecula"),
+        ("Robin | Photos | Flickr", "www.flickr.com", "Robin | Photos"),
+        ("European robin – Getty Images", "www.gettyimages.com", "European robin"),
+        ("Flickr", "www.flickr.com", None),
+        ("Robin - a bird of gardens", "www.flickr.com", "Robin - a bird of gardens"),
+        ("buff-tailed bumblebee", "bumblebee.org", "buff-tailed bumblebee"),
+        ("Robin - Wikipedia", None, "Robin - Wikipedia"),
+        (None, "www.flickr.com", None),
+    ],
+)
+def test_the_name_of_the_site_is_no_text(title: str | None, host: str | None, left: str | None) -> None:
+    assert without_site(title, host) == left
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        ("DSC_0042.JPG", "file-name"),
+        ("IMG 20190503", "file-name"),
+        ("IMG_20190503_123456", "file-name"),
+        ("017A7339.NEF", "file-name"),
+        ("P1010234", "file-name"),
+        ("DJI0001", "file-name"),
+        ("Photo 3", "file-name"),
+        ("20190503 (2)", "no-letters"),
+        ("!!! ...", "no-letters"),
+        ("https://example.org/a/b.html", "url"),
+        ("www.example.org", "url"),
+        ("Image", "generic"),
+        ("stock photo", "generic"),
+        ("Click to enlarge the image", "generic"),
+        ("Untitled", "generic"),
+        ("thumbnail", "generic"),
+        ("© 2019 Jane Doe", "licence"),
+        ("All rights reserved", "licence"),
+        ("Licensed under CC BY-SA 4.0", "licence"),
+        ("Own work", "licence"),
+        ("Q25334", "identifier"),
+        ("red fox", None),
+        ("Bombus terrestris", None),
+        ("Boeing 747", None),
+        ("3 bees on a flower", None),
+        ("A photo of a robin", None),
+        ("Rotkehlchen", None),
+        ("コマドリ", None),
+        ("Great tit", None),
+        (
+            "A bee on clover, seen from above in a garden near the old mill in early summer; licensed under CC BY 4.0 by J. D.",
+            None,
+        ),
+    ],
+)
+def test_useless(text: str, reason: str | None) -> None:
+    assert useless(clean(text) or "") == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("A red kite in flight over the field", "en"),
+        ("Weibchen der Dunklen Erdhummel auf einer Blüte", "de"),
+        ("Bourdon terrestre butinant une fleur de lavande", "fr"),
+        ("Abejorro en una flor amarilla, Madrid", "es"),
+        ("花に止まるマルハナバチ", "ja"),
+        ("Шмель на цветке", "ru"),
+        ("Bombus terrestris", None),
+        ("Bombus terrestris, buff-tailed bumblebee", None),
+        ("Bombus terrestris 3", None),
+        ("green", None),
+        ("", None),
+    ],
+)
+def test_languages_with_names_of_taxa_exempt(text: str, language: str | None) -> None:
+    assert guess_language(text, ["Bombus terrestris", "buff-tailed bumblebee", ""]) == language
+
+
+def test_a_name_does_not_decide_the_language() -> None:
+    assert guess_language("Turdus merula sitting on the nest in our garden", ["Turdus merula"]) == "en"
+    assert guess_language("Prunella vulgaris Prunella vulgaris Prunella vulgaris", ["Prunella vulgaris"]) is None

@@ -13,12 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from kg2clip.dataset.texts import clean, useless
 from kg2clip.errors import UserError
+from kg2clip.languages import guess_language
 from kg2clip.settings import Settings
+from kg2clip.texts import clean, useless
 
 WEB = "alt-text"  # the kind of texts that came with the picture; the origin says in which field
-WEB_FIELDS = ("altText", "description", "title")  # a field is used where the ones before it gave nothing
+# A field is used where the ones before it gave nothing.
+WEB_FIELDS = ("altText", "caption", "description", "title", "tags")
 MANY_PICTURES, MANY_ENTITIES = 20, 3  # a text of more pictures and more entities than this belongs to a site
 TAXONOMIC_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 _HOLDS_IDENTIFIER = re.compile(r"\bQ\d+\b")  # a missing label shows as its number; no caption holds one
@@ -41,19 +43,21 @@ class Mixer:
         share: probability of a text that came with the picture.
         weights: of the kinds of graph texts.
         site_texts: cleaned texts that stand for many pictures of many entities and are not used.
+        languages: of the texts of the web that are used; empty for all. Where it can't be told a text is used.
         dropped: how many texts of the web were not used, by reason.
     """
 
     share: float
     weights: Mapping[str, float]
     site_texts: frozenset[str] = frozenset()
+    languages: frozenset[str] = frozenset()
     dropped: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, settings: Settings, site_texts: frozenset[str] = frozenset()) -> Mixer:
         """The mixer that a config states."""
         dataset = settings["dataset"]
-        return cls(dataset["alt_text_share"], dataset["text_weights"], site_texts)
+        return cls(dataset["alt_text_share"], dataset["text_weights"], site_texts, frozenset(dataset["text_languages"]))
 
     def mix(
         self,
@@ -74,7 +78,7 @@ class Mixer:
         Raises:
             UserError: no text is left.
         """
-        web = self._web_texts(copies) if self.share > 0 else []
+        web = self._web_texts(copies, entities) if self.share > 0 else []
         graph: dict[str, list[Text]] = {}
         for text in (*query_texts(queries), *(text for entity in entities for text in entity_texts(entity))):
             if self.weights.get(text.kind, 0) > 0:
@@ -92,20 +96,41 @@ class Mixer:
             )
         return merged
 
-    def _web_texts(self, copies: Sequence[Mapping[str, Any]]) -> list[Text]:
-        for name in WEB_FIELDS:
+    def _web_texts(self, copies: Sequence[Mapping[str, Any]], entities: Sequence[Mapping[str, Any]]) -> list[Text]:
+        names = [name for entity in entities for name in _all_names(entity)]
+        for field_name in WEB_FIELDS:
             usable = []
             for copy in copies:
-                text = clean(copy[name])
-                if not text and not copy[name]:
+                if not (said := _said(copy, field_name)):
                     continue
-                if reason := useless(text) or ("repeated" if text in self.site_texts else None):
+                text = clean(said) or ""
+                language = guess_language(text, names)
+                if reason := self._refusal(text, language):
                     self.dropped[reason] += 1
                 else:
-                    usable.append(Text(text, WEB, name))
+                    usable.append(Text(text, WEB, field_name, language))
             if usable:
                 return usable
         return []
+
+    def _refusal(self, text: str, language: str | None) -> str | None:
+        if reason := useless(text):
+            return reason
+        if text in self.site_texts:
+            return "repeated"
+        return "language" if self.languages and language and language not in self.languages else None
+
+
+def _said(copy: Mapping[str, Any], field_name: str) -> str | None:
+    said = copy.get(field_name)
+    if field_name == "tags":
+        return ", ".join(_list(said)) or None
+    return str(said) if said else None
+
+
+def _all_names(entity: Mapping[str, Any]) -> list[str]:
+    named = [entity["scientificName"], entity["vernacularName"], *(name["text"] for name in _list(entity["names"]))]
+    return [name for name in named if name]
 
 
 def _merge(weighed: Iterable[tuple[Text, float]]) -> list[dict[str, Any]]:
@@ -137,7 +162,7 @@ def site_texts(pictures: Iterable[tuple[Sequence[Mapping[str, Any]], Sequence[st
     count: Counter[str] = Counter()
     named: dict[str, set[str]] = {}
     for copies, entity_ids in pictures:
-        for text in {clean(copy[name]) for copy in copies for name in WEB_FIELDS if copy[name]}:
+        for text in {clean(said) or "" for copy in copies for name in WEB_FIELDS if (said := _said(copy, name))}:
             count[text] += 1
             if len(seen := named.setdefault(text, set())) <= MANY_ENTITIES:
                 seen.update(entity_ids)
@@ -172,7 +197,7 @@ def _entity_texts(entity: Mapping[str, Any]) -> Iterator[Text]:
         yield Text(f"{scientific}, {vernacular}", "scientific-vernacular", "graph")
     yield Text(taxonomic(entity), "taxonomic", "graph", "la")
     yield Text(_plain(entity["naturalType"]), "type", "graph")
-    yield Text(clean(entity["description"]), "description", "graph")
+    yield Text(clean(entity["description"]) or "", "description", "graph")
     if named := scientific or vernacular:
         for attribute in _list(entity["attributes"]):
             if value := _plain(attribute["value"]):

@@ -174,3 +174,22 @@ def test_site_texts_need_many_pictures_and_many_entities() -> None:
     mixer = Mixer(0.5, {"query": 1}, site_texts(pictures(21, 4)))
     assert weights(mixer.mix([candidate(altText="Bees of the World")], [], [query("q")])) == {"q": 1}
     assert mixer.dropped == {"repeated": 1}
+
+
+def test_languages_of_the_web_are_told_and_can_be_chosen() -> None:
+    german, english = "Hummel auf einer Blüte im Garten", "a bumblebee on a flower in the garden"
+    copies = [candidate(description=german), candidate(description=english), candidate(description="Bombus terrestris")]
+    rows = Mixer(0.5, {}).mix(copies, [BUMBLEBEE], [])
+    assert {row["text"]: row["language"] for row in rows} == {german: "de", english: "en", "Bombus terrestris": None}
+    mixer = Mixer(0.5, {}, languages=frozenset({"en"}))
+    assert weights(mixer.mix(copies, [BUMBLEBEE], [])) == {english: 0.5, "Bombus terrestris": 0.5}
+    assert mixer.dropped == {"language": 1}
+
+
+def test_captions_come_before_descriptions_and_tags_come_last() -> None:
+    said = {"caption": "a bee", "description": "taken in May", "tags": ["bee", "clover"]}
+    mixer = Mixer(0.5, {})
+    (row,) = mixer.mix([candidate(**said)], [], [])
+    assert (row["text"], row["origin"]) == ("a bee", "caption")
+    (row,) = mixer.mix([candidate(tags=["bee", "clover"], title="IMG_0001")], [], [])
+    assert (row["text"], row["origin"]) == ("bee, clover", "tags")
