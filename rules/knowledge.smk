@@ -2,6 +2,11 @@
 
 
 rule export_entities:
+    input:
+        # your own table of attributes, if you have one
+        [config["knowledge"]["attributes"]["file"]]
+        if config["knowledge"]["attributes"]["file"]
+        else [],
     output:
         entities="<results>/knowledge/entities.parquet",
         provenance="<results>/provenance/export_entities.json",

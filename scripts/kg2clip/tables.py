@@ -41,7 +41,7 @@ ENTITIES = pa.schema(
         ("sitelinks", pa.int32()),
         ("images", texts),  # P18 file names
         ("identifiers", pa.list_(pa.struct([("scheme", text), ("value", text)]))),
-        ("attributes", pa.list_(ATTRIBUTE)),  # source: the graph property, P462
+        ("attributes", pa.list_(ATTRIBUTE)),  # source: the graph property (P462), lexicon, file, llm:MODEL
     ]
 )
 

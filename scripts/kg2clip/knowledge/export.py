@@ -10,10 +10,12 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from kg2clip.errors import UserError
+from kg2clip.knowledge.attributes import PROPERTIES, collect, read_file
 from kg2clip.knowledge.sparql import Endpoint, Term, iri, literal
 from kg2clip.progress import Progress
 from kg2clip.settings import Settings
@@ -23,19 +25,6 @@ log = logging.getLogger(__name__)
 WIKIDATA = "http://www.wikidata.org/entity/"
 NCBI = "http://purl.obolibrary.org/obo/NCBITaxon_"
 
-# Properties whose values a picture may show, with the category that queries and texts use.
-ATTRIBUTES = {
-    "P462": "colour",
-    "P2827": "flower colour",
-    "P2974": "habitat",
-    "P1552": "characteristic",
-    "P3512": "locomotion",
-    "P1034": "food",
-    "P9566": "diel cycle",
-    "P783": "hymenium",
-    "P784": "cap",
-    "P787": "spore print colour",
-}
 IDENTIFIERS = {"P685": "ncbi", "P846": "gbif", "P3151": "inaturalist"}
 
 
@@ -123,6 +112,9 @@ def export_entities(endpoint: Endpoint, wanted: Settings) -> tuple[list[dict[str
     _read_texts(endpoint, nodes, wanted)
     attributes = _read_attributes(endpoint, sorted(members), wanted)
     rows = [_entity(nodes[item], members[item], nodes, attributes[item], wanted["languages"]) for item in members]
+    from_file = read_file(Path(wanted["attributes"]["file"])) if wanted["attributes"]["file"] else {}
+    for row in rows:
+        row["attributes"] = collect(row, row["attributes"], from_file, wanted["attributes"])
     return sorted(rows, key=lambda row: str(row["entityID"])), counts
 
 
@@ -208,7 +200,7 @@ def _read_texts(endpoint: Endpoint, nodes: dict[str, Node], wanted: Settings) ->
 
 
 def _read_attributes(endpoint: Endpoint, members: list[str], wanted: Settings) -> dict[str, list[dict[str, str]]]:
-    properties = " ".join(f"wdt:{key}" for key in ATTRIBUTES)
+    properties = " ".join(f"wdt:{key}" for key in PROPERTIES)
     rows = endpoint.pages(
         members,
         wanted["page_size"],
@@ -229,7 +221,7 @@ def _read_attributes(endpoint: Endpoint, members: list[str], wanted: Settings) -
     found: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in rows:
         key = row["property"].value.rsplit("/", 1)[1]
-        attribute = {"category": ATTRIBUTES[key], "value": row["label"].value, "source": key}
+        attribute = {"category": PROPERTIES[key], "value": row["label"].value, "source": key}
         found[row["node"].value].append(attribute)
     for row in images:
         name = unquote(row["image"].value.rsplit("/", 1)[1]).replace("_", " ")
