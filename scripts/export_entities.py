@@ -31,7 +31,7 @@ def main() -> None:
         rows, counts = export_entities(endpoint, wanted)
     tables.write(rows, tables.ENTITIES, arguments.output)
     packages = ("SPARQLWrapper", "ijson", "requests")
-    facts = {"endpoint": endpoint.url, "queriesAsked": endpoint.asked}
+    facts = {"endpoint": endpoint.url, "queriesAsked": endpoint.asked, "queries": endpoint.record()}
     provenance.write(arguments.provenance, "export_entities", config, SECTIONS, counts, packages, **facts)
 
 

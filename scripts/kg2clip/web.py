@@ -139,9 +139,10 @@ def check_contact(host: str, contact: str) -> None:
     """Refuse to ask a public host anonymously (design 6.12).
 
     Raises:
-        RefusedError: there is no contact, and the host is neither in the resolve map nor a name that never exists.
+        RefusedError: there is no contact, and the host is neither in the resolve map nor a private address nor a name
+            that never exists.
     """
-    if contact or host in resolve_map() or is_reserved(host):
+    if contact or host in resolve_map() or is_reserved(host) or is_private_literal(host):
         return
     raise RefusedError(
         "no-contact",
@@ -325,7 +326,8 @@ def with_retries(call: Callable[[], Any], what: str, attempts: int = 5, longest_
 
     def tell(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        log.info("%s: %s; try %d of %d", what, error, state.attempt_number + 1, attempts)
+        pause = state.next_action.sleep if state.next_action else 0.0
+        log.info("%s: %s; try %d of %d in %.0f s", what, error, state.attempt_number + 1, attempts, pause)
 
     try:
         for attempt in Retrying(

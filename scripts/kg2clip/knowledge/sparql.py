@@ -1,9 +1,10 @@
 """A SPARQL 1.1 endpoint, asked politely and believed only when its answer is whole.
 
-Small answers (counts, pages of VALUES) come through SPARQLWrapper, long ones are streamed; both as SPARQL JSON, the
-one format in which every engine keeps every text (QLever's TSV does not escape quotes and tabs). An answer counts
-only if it parses to its end: WDQS breaks off in the middle under status 200 (SPARQLWrapper issue 171), QLever appends
-its error to the rows. Answers are kept by query and endpoint, so that a rerun asks nothing again.
+Short answers (counts, pages of VALUES) come through SPARQLWrapper, long ones are streamed over requests; both as SPARQL
+JSON, the one format in which every engine keeps every text (QLever's TSV does not escape quotes and tabs). An answer
+counts only if it parses to its end and has as many rows as a separate COUNT says: WDQS breaks off in the middle under
+status 200 (SPARQLWrapper issue 171), QLever appends its error to the rows, other engines cut at a limit of their own.
+Answers are kept as they came, by query and endpoint, so that a rerun asks nothing again.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ import gzip
 import io
 import json
 import logging
+import re
+import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import IO, Any, NamedTuple, NoReturn, TypeVar
+from urllib.parse import urljoin
 
 import ijson
 import requests
@@ -39,6 +44,17 @@ PREFIX wd: <http://www.wikidata.org/entity/>
 PREFIX wdt: <http://www.wikidata.org/prop/direct/>
 """
 
+LONGEST_WAIT = 300.0  # seconds that a Retry-After may ask for; beyond, the run stops and says so
+PAUSE = 20.0  # seconds after a 429 that asks for no time of its own
+DEADLINE = 1800.0  # seconds for one whole answer, however slowly it drips
+MAX_PAGE = 256 << 20  # bytes of a short answer; a page that is larger is halved
+TOO_MUCH = frozenset({413, 414, 504})  # too large, or a proxy that waited in vain: asking for less may do
+GAVE_UP = re.compile(r"(operation |query )?timed out|[\w.]*timeout\w*|time-out", re.IGNORECASE)
+SUSPECT_ROWS = 500  # limits of engines are round numbers (Virtuoso: 10,000): such answers are counted
+BINDINGS = "results.bindings.item"  # where SPARQL JSON has its rows
+
+Result = TypeVar("Result")
+
 
 class Term(NamedTuple):
     """An RDF term: IRI or literal, with the literal's language ("" without one)."""
@@ -58,7 +74,7 @@ class Endpoint:
     """One SPARQL endpoint and the answers it gave.
 
     Args:
-        url: where queries are posted.
+        url: where queries are posted. Since the user names it, it may lie on this machine or in the user's network.
         contact: who asks, for the agent string.
         answers: folder of kept answers.
         snapshot: the user's name for the state of the graph; another name asks everything anew.
@@ -66,37 +82,42 @@ class Endpoint:
 
     def __init__(self, url: str, contact: str, answers: Path, snapshot: str = "") -> None:
         self.url = web.check_url(url)
-        self.host = urlsplit(self.url).hostname or ""
+        self.host = web.host_of(self.url) or ""
         self.asked = 0
         self._contact = contact
         self._answers = answers
         self._snapshot = snapshot
-        self._session = web.session(contact)
+        self._session = web.session(contact, private_hosts=[self.host])
+        self._counts: set[Path] = set()
+        self._record: dict[str, dict[str, Any]] = {}
 
     def count(self, where: str, variable: str = "?item") -> int:
         """How many distinct values `variable` has in a graph pattern."""
-        rows = self.select(f"SELECT (COUNT(DISTINCT {variable}) AS ?count) WHERE {{ {where} }}")
-        return int(rows[0]["count"].value)
+        query = f"SELECT (COUNT(DISTINCT {variable}) AS ?count) WHERE {{ {where} }}"
+        return self._count(query, query)
 
     def select(self, query: str) -> list[Row]:
         """The rows of a query with a short answer."""
-        return self._kept(query, lambda: self._retried(lambda: self._ask(query)))
+        return self._patiently(lambda: self._short(query, query))
 
-    def stream(self, query: str, expected: int) -> list[Row]:
-        """The rows of a query with a long answer, read as they come.
+    def stream(self, query: str, expected: int) -> Iterator[Row]:
+        """The rows of a query with a long answer: to the disk as they come, from there when they are whole.
 
         Raises:
             IncompleteError: the answer has not the number of rows that a separate COUNT promised.
         """
-        rows = self._kept(query, lambda: self._retried(lambda: list(self._read_stream(query))))
-        if len(rows) == expected:
-            return rows
-        self._path(query).unlink(missing_ok=True)
-        raise IncompleteError(
-            f"{self.url} gave {len(rows)} rows where its own count says {expected}. Run the same command again"
-        )
+        path = self._path(query)
+        rows = self._patiently(lambda: self._long(path, query))
+        if rows != expected:
+            for stale in {path, *self._counts}:
+                stale.unlink(missing_ok=True)
+            raise IncompleteError(
+                f"{self.url} gave {rows} rows where its own count says {expected}. "
+                "Run the same command again: both are asked anew"
+            )
+        return _rows_on_disk(path)
 
-    def pages(self, items: Sequence[str], size: int, query: Callable[[str], str]) -> Iterator[Row]:
+    def pages(self, items: Iterable[str], size: int, query: Callable[[str], str]) -> Iterator[Row]:
         """The rows of a query about many items, asked for in pages of VALUES and halved where the endpoint gives up.
 
         Args:
@@ -107,76 +128,159 @@ class Endpoint:
         for page in batched_list(sorted(items), size):
             yield from self._page(page, query)
 
-    def _page(self, page: list[str], query: Callable[[str], str]) -> Iterable[Row]:
-        try:
-            return self.select(query(" ".join(map(iri, page))))
-        except TooHeavyError:
-            if len(page) == 1:
-                raise IncompleteError(
-                    f"{self.url} gives up on a query about {page[0]} alone. Try another endpoint"
-                ) from None
-            middle = len(page) // 2
-            return [*self._page(page[:middle], query), *self._page(page[middle:], query)]
+    def record(self) -> list[dict[str, Any]]:
+        """For the provenance: every query (the pages of one as one), how often it was asked, its rows, and when."""
+        return [{"query": query, **facts} for query, facts in self._record.items()]
 
-    def _kept(self, query: str, ask: Callable[[], list[Row]]) -> list[Row]:
+    def _page(self, page: list[str], query: Callable[[str], str]) -> Iterable[Row]:
+        text, title = query(" ".join(map(iri, page))), query("...")
+        if len(page) == 1:
+            return self._patiently(lambda: self._short(text, title))
+        try:
+            return self._short(text, title)
+        except TooHeavyError as error:
+            log.info("%s gives up on %d items at once (%s): asking for half", self.url, len(page), error)
+        middle = len(page) // 2
+        return [*self._page(page[:middle], query), *self._page(page[middle:], query)]
+
+    def _count(self, query: str, title: str) -> int:
+        self._counts.add(self._path(query))
+        rows = self._patiently(lambda: self._short(query, title))
+        try:
+            return int(rows[0]["count"].value)
+        except (LookupError, ValueError):
+            self._path(query).unlink()
+            raise IncompleteError(f"{self.url} answers a COUNT with {rows}. Is it a SPARQL 1.1 endpoint?") from None
+
+    def _short(self, query: str, title: str) -> list[Row]:
         path = self._path(query)
-        if path.exists():
-            with gzip.open(path, "rt", encoding="utf-8") as file:
-                return [{name: Term(*term) for name, term in row.items()} for row in json.load(file)["rows"]]
-        web.check_contact(self.host, self._contact)
-        rows = ask()
-        self.asked += 1
-        kept = {"endpoint": self.url, "date": provenance.now(), "query": query, "rows": rows}
-        with atomic_path(path) as temporary, gzip.open(temporary, "wt", encoding="utf-8") as file:
-            json.dump(kept, file)
+        rows = self._kept(path, lambda file: _parse(file.read()))
+        if rows is None:
+            rows = self._fetch(path, query, self._ask_short)
+        if rows and len(rows) % SUSPECT_ROWS == 0 and len(rows) != self._count(_counted(query), _counted(title)):
+            path.unlink()
+            raise TooHeavyError(f"it cuts its answers at {len(rows)} rows")
+        self._note(title, path, len(rows))
         return rows
+
+    def _long(self, path: Path, query: str) -> int:
+        rows = self._kept(path, lambda file: sum(1 for _ in ijson.items(file, BINDINGS)))
+        if rows is None:
+            rows = self._fetch(path, query, self._ask_long)
+        self._note(query, path, rows)
+        return rows
+
+    def _patiently(self, ask: Callable[[], Result]) -> Result:
+        """Ask what can't be halved: where the endpoint gives up, once more; then it is the user's turn."""
+        try:
+            return ask()
+        except TooHeavyError as error:
+            log.info("%s gives up on a query (%s): asking once more", self.url, error)
+        try:
+            return ask()
+        except TooHeavyError as error:
+            raise IncompleteError(
+                f"{self.url} gives up on a query: {error}. Run the same command later, name smaller branches in "
+                "knowledge.roots, or set knowledge.endpoint to another one"
+            ) from None
+
+    # Kept answers: a line about the question, then the answer as it came.
 
     def _path(self, query: str) -> Path:
         return self._answers / f"{stable_hash(self.url, self._snapshot, query)}.json.gz"
 
-    def _retried(self, ask: Callable[[], list[Row]]) -> list[Row]:
-        rows: list[Row] = web.with_retries(ask, self.url)
-        return rows
+    def _kept(self, path: Path, read: Callable[[IO[bytes]], Result]) -> Result | None:
+        """What `read` makes of a kept answer; None if there is none, or a damaged one."""
+        if not path.exists():
+            return None
+        try:
+            with gzip.open(path) as file:
+                file.readline()
+                return read(file)  # type: ignore[arg-type]
+        except (OSError, EOFError, zlib.error, ijson.JSONError, web.TransientError) as error:
+            log.info("%s is damaged (%s): asking again", path, error)
+            path.unlink(missing_ok=True)
+            return None
 
-    def _ask(self, query: str) -> list[Row]:
+    def _fetch(self, path: Path, query: str, ask: Callable[[str, IO[bytes]], Result]) -> Result:
+        """Ask, and keep the answer if it is whole."""
+        web.check_contact(self.host, self._contact)
+        question = {"endpoint": self.url, "date": provenance.now(), "query": query}
+
+        def kept() -> Result:
+            with atomic_path(path) as temporary, gzip.open(temporary, "wb", compresslevel=1) as file:
+                file.write(json.dumps(question).encode() + b"\n")
+                with _failures_named():
+                    return ask(query, file)  # type: ignore[arg-type]
+
+        result: Result = web.with_retries(kept, self.url, longest_wait=LONGEST_WAIT)
+        self.asked += 1
+        return result
+
+    def _note(self, title: str, path: Path, rows: int) -> None:
+        with gzip.open(path) as file:
+            date = json.loads(file.readline())["date"]
+        facts = self._record.setdefault(title, {"answers": 0, "rows": 0, "first": date, "last": date})
+        facts["answers"] += 1
+        facts["rows"] += rows
+        facts["first"], facts["last"] = min(facts["first"], date), max(facts["last"], date)
+
+    # The wire.
+
+    def _ask_short(self, query: str, file: IO[bytes]) -> list[Row]:
         wrapper = _Wrapper(self.url, self._post)
         wrapper.setMethod(POST)
         wrapper.setReturnFormat(JSON)
         wrapper.setQuery(PREFIXES + query)
-        with _failures_named():
-            try:
-                bindings = wrapper.queryAndConvert()["results"]["bindings"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise web.TransientError(f"its answer is no whole SPARQL JSON ({type(error).__name__})") from None
-        return [_row(binding) for binding in bindings]
+        content = wrapper.query().response.read()
+        file.write(content)
+        return _parse(content)
 
-    def _read_stream(self, query: str) -> Iterator[Row]:
-        with _failures_named():
-            response = self._post(
-                {"query": PREFIXES + query}, {"Accept": "application/sparql-results+json"}, stream=True
-            )
-            response.raw.decode_content = True
-            try:
-                for binding in ijson.items(response.raw, "results.bindings.item"):
-                    yield _row(binding)
-            except ijson.JSONError as error:
-                raise web.TransientError(f"its answer is no whole SPARQL JSON ({error})") from None
-            finally:
-                response.close()
+    def _ask_long(self, query: str, file: IO[bytes]) -> int:
+        response = self._post({"query": PREFIXES + query}, {"Accept": "application/sparql-results+json"})
+        rows, start, end = 0, b"", b""
+        bindings = ijson.sendable_list()
+        parser = ijson.items_coro(bindings, BINDINGS)
+        try:
+            for chunk in _chunks(response):
+                start, end = start or chunk, (end + chunk)[-2000:]
+                file.write(chunk)
+                parser.send(chunk)
+                rows += len(bindings)
+                bindings.clear()
+            parser.close()
+        except ijson.JSONError as error:
+            _refuse_answer(end, str(error))
+        if not rows:
+            _parse(start)  # an object without rows may be an error message: QLever's has no bindings
+        return rows
 
-    def _post(self, form: dict[str, str], headers: dict[str, str], stream: bool = False) -> requests.Response:
+    def _post(self, form: dict[str, str] | bytes, headers: dict[str, str]) -> requests.Response:
         timeouts = (web.CONNECT_TIMEOUT, web.READ_TIMEOUT)
-        response = self._session.post(self.url, data=form, headers=headers, timeout=timeouts, stream=stream)
-        if response.status_code == 200:
-            return response
-        body = " ".join(response.text[:2000].split())
-        if response.status_code == 429 and ("timed out" in body.lower() or "timeout" in body.lower()):
-            raise TooHeavyError(body)
-        if response.status_code in web.TRANSIENT_STATUS:
-            raise web.TransientError(
-                f"status {response.status_code}", web.retry_after(response.headers.get("Retry-After"))
+        response = self._session.post(
+            self.url, data=form, headers=headers, timeout=timeouts, stream=True, allow_redirects=False
+        )
+        if response.status_code != 200:
+            self._refuse(response)
+        return response
+
+    def _refuse(self, response: requests.Response) -> NoReturn:
+        status, wait = response.status_code, web.retry_after(response.headers.get("Retry-After"))
+        if place := response.headers.get("Location"):
+            raise UserError(f"{self.url} has moved. Set knowledge.endpoint: {urljoin(self.url, place)}")
+        body = b"".join(_chunks(response, most=1 << 20)).decode("utf-8", "replace")
+        gave_up = GAVE_UP.search(body) if status in (429, 500) else None
+        if gave_up or status in TOO_MUCH:
+            raise TooHeavyError(f"status {status}" + (f", {gave_up[0]}" if gave_up else ""))
+        if status in web.TRANSIENT_STATUS:
+            raise web.TransientError(f"status {status}", PAUSE if wait is None and status == 429 else wait)
+        said = _plain(body) or response.reason
+        if status in (401, 403):
+            raise UserError(
+                f"{self.url} shuts us out with status {status}: {said}. Check contact: and knowledge.endpoint; "
+                "a public endpoint that was asked too often opens again after some hours"
             )
-        raise UserError(f"{self.url} refuses a query with status {response.status_code}: {body[:300]}")
+        raise UserError(f"{self.url} refuses a query with status {status}: {said}. Check knowledge.endpoint")
 
 
 class _Wrapper(SPARQLWrapper):  # type: ignore[misc]
@@ -189,32 +293,58 @@ class _Wrapper(SPARQLWrapper):  # type: ignore[misc]
     def _query(self) -> tuple[Any, str]:
         request = self._createRequest()
         headers = {"Accept": request.get_header("Accept"), "Content-Type": request.get_header("Content-type")}
-        return _Answer(self._send(request.data, headers)), self.returnFormat
+        content = b"".join(_chunks(self._send(request.data, headers), most=MAX_PAGE))
+        return io.BytesIO(content), self.returnFormat
 
 
-class _Answer(io.BytesIO):
-    """What SPARQLWrapper expects of a urllib response."""
+def _chunks(response: requests.Response, most: int | None = None) -> Iterator[bytes]:
+    """A body as it comes, within a total time.
 
-    def __init__(self, response: requests.Response) -> None:
-        super().__init__(response.content)
-        self._response = response
+    Raises:
+        TooHeavyError: it has more than `most` bytes.
+        TransientError: it takes longer than DEADLINE.
+    """
+    started, size = time.monotonic(), 0
+    with response:
+        while chunk := response.raw.read1(1 << 16, decode_content=True):
+            size += len(chunk)
+            if most is not None and size > most:
+                raise TooHeavyError(f"its answer has more than {most >> 20} MB")
+            if time.monotonic() - started > DEADLINE:
+                raise web.TransientError(f"its answer takes longer than {DEADLINE:.0f} seconds")
+            yield chunk
 
-    def info(self) -> Any:
-        return self._response.headers
 
-    def geturl(self) -> str:
-        return self._response.url
+def _parse(content: bytes) -> list[Row]:
+    """The rows of a whole SPARQL JSON answer."""
+    try:
+        return [_row(binding) for binding in json.loads(content)["results"]["bindings"]]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        _refuse_answer(content[-2000:], type(error).__name__)
 
 
-class _failures_named:  # noqa: N801 - reads as a statement
+def _refuse_answer(end: bytes, problem: str) -> NoReturn:
+    """Say that an answer under status 200 is not whole; its end tells whether the engine ran out of time."""
+    if gave_up := GAVE_UP.search(end.decode("utf-8", "replace")):
+        raise TooHeavyError(f"its answer breaks off with {gave_up[0]}")
+    kind = "a web page" if b"</html" in end.lower() else f"no whole SPARQL JSON ({problem})"
+    raise web.TransientError(f"its answer is {kind}")
+
+
+def _rows_on_disk(path: Path) -> Iterator[Row]:
+    with gzip.open(path) as file:
+        file.readline()
+        for binding in ijson.items(file, BINDINGS):
+            yield _row(binding)
+
+
+@contextmanager
+def _failures_named() -> Iterator[None]:
     """Turn the network's failures into `web.TransientError`."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (requests.RequestException, HTTPError, OSError)):
-            raise web.TransientError(_brief(error)) from None
+    try:
+        yield
+    except (requests.RequestException, HTTPError, ConnectionError, TimeoutError) as error:
+        raise web.TransientError(_brief(error)) from None
 
 
 def _brief(error: BaseException) -> str:
@@ -226,8 +356,22 @@ def _brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:150]}"
 
 
+def _plain(page: str) -> str:
+    """The first words of an error page."""
+    words = re.sub(r"<(script|style|head)\b.*?</\1>|<[^>]*>", " ", page, flags=re.IGNORECASE | re.DOTALL)
+    return " ".join(words.split())[:300]
+
+
 def _row(binding: dict[str, dict[str, str]]) -> Row:
-    return {name: Term(term["value"], term.get("xml:lang", "")) for name, term in binding.items()}
+    """A row without its unbound variables. A blank node ("some value") can't be asked about: it counts as unbound."""
+    return {
+        name: Term(term["value"], term.get("xml:lang", "")) for name, term in binding.items() if term["type"] != "bnode"
+    }
+
+
+def _counted(query: str) -> str:
+    """The query that counts another one's rows."""
+    return f"SELECT (COUNT(*) AS ?count) WHERE {{ {{ {query} }} }}"
 
 
 def batched_list(items: Sequence[str], size: int) -> Iterator[list[str]]:
@@ -248,7 +392,13 @@ def iri(value: str) -> str:
 
 
 def literal(text: str, language: str = "") -> str:
-    """A text as a SPARQL string, escaped (SPARQL 1.1, 19.7), with its language."""
+    """A text as a SPARQL string, escaped (SPARQL 1.1, 19.7), with its language.
+
+    Raises:
+        UserError: it holds NUL or half a character (a lone surrogate), which no query may.
+    """
+    if re.search("[\\x00\\ud800-\\udfff]", text):
+        raise UserError(f"{text!r} holds a sign that no text has")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     escaped = escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     return f'"{escaped}"@{language}' if language else f'"{escaped}"'
