@@ -1,0 +1,137 @@
+"""The reduced demo through `--profile slurm-ci` on a real Slurm: what each rule gets, and what survives the cluster.
+
+Minutes: each level of the graph waits for the plugin's polling. Part of make test-slurm and make test-all.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.slurm import Cluster, missing
+from kg2clip import tables
+from workflow.small import ROOT, STEPS, SmallRun, surroundings
+
+pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+
+# rule: partition, GPUs, CPUs, megabytes and minutes of its first attempt, as profiles/slurm-ci says.
+ASKED = {
+    "export_entities": ("cpu", 0, 1, 1000, 10),
+    "build_queries": ("cpu", 0, 1, 1000, 10),
+    "search_images": ("cpu", 0, 1, 1000, 10),
+    "merge_candidates": ("cpu", 0, 1, 1000, 10),
+    "fetch_batch": ("cpu", 0, 1, 2000, 10),
+    "decode_batch": ("cpu", 0, 2, 2000, 10),
+    "decide_pictures": ("cpu", 0, 2, 2000, 10),
+    "pack_dataset": ("cpu", 0, 2, 2000, 10),
+    "train_model": ("gpu", 1, 2, 3000, 10),
+    "evaluate_model": ("gpu", 1, 2, 3000, 10),
+    "make_report": ("cpu", 0, 1, 2000, 10),
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as running:
+        yield running
+
+
+class ClusterRun(SmallRun):
+    """The small chain, its jobs sent to Slurm."""
+
+    def command(self, *options: str) -> list[str]:
+        return ["slurm-ci" if part == "local" else part for part in super().command(*options)]
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        """Run in the background, output into a file beside the results."""
+        log = open(self.config.with_suffix(".log"), "w")  # noqa: SIM115 - as long as the run
+        return subprocess.Popen(
+            self.command(*options), cwd=ROOT, env=surroundings(), stdout=log, stderr=subprocess.STDOUT, text=True
+        )
+
+
+def steps(small: SmallRun) -> list[int]:
+    """The steps that the training's log holds."""
+    lines = (small.results / "models" / "main" / "training.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def harvest(cluster: Cluster) -> ClusterRun:
+    """The chain up to the dataset, with a decode job killed for memory and a download cancelled on the way."""
+    small = ClusterRun("test-slurm")
+    small.clear()
+    running = small.start("--retries", "0", "--until", "pack_dataset")
+    cluster.ask("scancel", str(cluster.wait_for_running("fetch_batch")))
+    assert running.wait(timeout=600) != 0, "a cancelled job was not noticed"
+    return small
+
+
+def test_a_cancelled_download_goes_on_and_memory_grows(cluster: Cluster, harvest: ClusterRun) -> None:
+    before = {job["id"] for job in cluster.jobs()}
+    # Far too little for the first attempt.
+    tight = "decide_pictures:mem_mb=60 + 2000 * (attempt - 1)"
+    done = harvest.run("--until", "pack_dataset", "--retries", "1", "--set-resources", tight)
+    assert done.returncode == 0, done.stdout[-6000:]
+    fresh = [job for job in cluster.jobs() if job["id"] not in before]
+    decided = [(job["memory"], job["state"]) for job in fresh if job["rule"] == "decide_pictures"]
+    assert decided[0][0] == 60 and decided[0][1] in ("FAILED", "OUT_OF_MEMORY", "CANCELLED")
+    assert decided[1:] == [(2060, "COMPLETED")]
+    candidates = tables.read(harvest.results / "search" / "candidates.parquet").num_rows
+    manifests = (harvest.results / "download").glob("*.manifest.parquet")
+    assert sum(tables.read(path).num_rows for path in manifests) == candidates
+
+
+def test_training_is_cancelled_times_out_and_ends(cluster: Cluster, harvest: ClusterRun) -> None:
+    train = {"main": {**STEPS, "steps": 400}, "untrained": {**STEPS, "steps": 0}}
+    small = ClusterRun("test-slurm", train={"experiments": train, "checkpoint_seconds": 2})
+    running = small.start("--retries", "0", "--until", "train_model")
+    job = cluster.wait_for_running("train_model")
+    wait_for_checkpoint(small.results / "models" / "main" / "checkpoints")
+    cluster.ask("scancel", str(job))
+    assert running.wait(timeout=300) != 0
+    reached = max(steps(small), default=0)
+    before = {job["id"] for job in cluster.jobs()}
+    done = small.run("--until", "train_model", "--retries", "5", "--set-resources", "train_model:runtime=1")
+    assert done.returncode == 0, done.stdout[-6000:]
+    states = [job["state"] for job in cluster.jobs() if job["rule"] == "train_model" and job["id"] not in before]
+    assert "TIMEOUT" in states and states.count("COMPLETED") == 1, states
+    log = (small.results / "logs" / "train_model.main.log").read_text()
+    assert "going on from step" in log
+    assert steps(small)[-1] == 400 > reached
+    done = small.run()
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+def test_each_rule_got_what_the_profile_says(cluster: Cluster, harvest: ClusterRun) -> None:
+    recorded = cluster.recorded()
+    first = {}
+    for job in cluster.jobs():
+        first.setdefault(job["rule"], job)
+        partition, visible = recorded[job["id"]]
+        assert partition == job["partition"]
+        assert (visible in ("0", "1")) == (job["gpus"] == 1), (job, visible)
+    asked = {
+        rule: (job["partition"], job["gpus"], job["cpus"], job["memory"], job["minutes"]) for rule, job in first.items()
+    }
+    assert {rule: asked[rule] for rule in ASKED} == ASKED
+
+
+def test_a_lane_holds_its_limit_over_all_jobs(harvest: ClusterRun) -> None:
+    """Requests under way at a host at once, as the mirror's server counted them over the whole harvest."""
+    lines = (harvest.results / "mirror" / "requests.jsonl").read_text().splitlines()
+    busiest = max(entry["underWay"] for entry in map(json.loads, lines) if entry["host"] == "upload.mirror.test")
+    assert 1 < busiest <= 8
+
+
+def wait_for_checkpoint(folder: Path) -> None:
+    for _ in range(600):
+        if list(folder.glob("*.json")):
+            return
+        time.sleep(0.2)
+    raise AssertionError("no checkpoint within two minutes")

@@ -1,0 +1,82 @@
+"""What each rule gets under each profile, and how small the graph of jobs stays."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from workflow.small import ROOT, surroundings
+
+# rule: partition, GPUs, CPUs (threads), megabytes, minutes; a change of any is a change for the people who run it.
+SLURM = {
+    "export_entities": ("cpu", 0, 1, 4000, 120),
+    "build_queries": ("cpu", 0, 1, 4000, 30),
+    "search_images": ("cpu", 0, 1, 4000, 1440),
+    "merge_candidates": ("cpu", 0, 1, 8000, 60),
+    "fetch_batch": ("cpu", 0, 1, 4000, 1440),
+    "decode_batch": ("cpu", 0, 2, 4000, 240),
+    "decide_pictures": ("cpu", 0, 2, 16000, 240),
+    "pack_dataset": ("cpu", 0, 2, 16000, 240),
+    "train_model": ("gpu", 1, 8, 64000, 1440),
+    "make_report": ("cpu", 0, 1, 8000, 60),
+}
+SECONDS, JOBS = 15, 400  # design 6.1
+
+
+def dry_run(*options: str) -> str:
+    command = ["snakemake", "--replace-workflow-config", "-n", "--nolock", *options]
+    done = subprocess.run(
+        command, cwd=ROOT, env=surroundings(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+def jobs(text: str) -> dict[str, tuple[str, int, int, int, int]]:
+    """What a dry-run says that the first job of each rule gets, in the form of SLURM."""
+    found: dict[str, tuple[str, int, int, int, int]] = {}
+    for block in re.split(r"\n(?=(?:local)?rule )", text)[1:]:
+        rule = re.match(r"(?:local)?rule (\w+)", block)
+        resources = re.search(r"resources: (.*)", block)
+        threads = re.search(r"threads: (\d+)", block)
+        if not rule or not resources or rule[1] in found:
+            continue
+        given = dict(part.split("=", 1) for part in resources[1].split(", ") if "=" in part)
+        if "slurm_partition" in given and "mem_mb" in given:
+            numbers = (int(given.get("gpu", 0)), int(threads[1]) if threads else 1, int(given["mem_mb"]))
+            found[rule[1]] = (given["slurm_partition"], *numbers, int(given["runtime"]))
+    return found
+
+
+def test_each_rule_gets_what_the_table_says_on_a_cluster(tmp_path: Path) -> None:
+    # A dry-run would cut all threads to the cores of this machine.
+    found = jobs(dry_run("--configfile", "config/config.yaml", "--profile", "slurm", "--cores", "64"))
+    found.pop("all", None)
+    assert found == SLURM
+
+
+def test_a_harvest_of_10000_shards_is_few_jobs(tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "config" / "domains" / "birds.yaml").read_text())
+    config["project"] = "test-shards"
+    batches = sum(lane["batches"] for lane in config["download"]["lanes"].values())
+    config["download"]["shards_per_batch"] = -(-10_000 // batches)
+    path = tmp_path / "shards.yaml"
+    path.write_text(yaml.safe_dump(config))
+    started = time.monotonic()
+    text = dry_run("--configfile", str(path), "--profile", "slurm", "--quiet", "rules")
+    assert time.monotonic() - started < SECONDS
+    total = re.search(r"^total +(\d+)", text, re.MULTILINE)
+    assert total and 2 * batches < int(total[1]) < JOBS
+
+
+@pytest.mark.parametrize("profile", ["local", "slurm", "slurm-ci"])
+def test_each_value_of_a_profile_stands_below_its_reason(profile: str) -> None:
+    lines = (ROOT / "profiles" / profile / "config.yaml").read_text().splitlines()
+    keys = [number for number, line in enumerate(lines) if re.match(r"[a-z-]+:", line)]
+    bare = [lines[number] for number in keys if not any("#" in line for line in lines[max(0, number - 1) : number + 1])]
+    assert bare == []
