@@ -1,0 +1,67 @@
+"""Look over this machine before a run: versions, config, keys, disk, GPU, endpoints, and a cluster's partitions.
+
+    python scripts/doctor.py --profile slurm
+
+In:  the config and a profile. Out: one line a finding; exit status 0 when nothing would stop the run, 1 otherwise.
+Asks no source for anything: it only tries whether a connection can be made (not with --offline).
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+
+from kg2clip import settings
+from kg2clip.errors import UserError, run_program
+from kg2clip.operations import doctor
+from kg2clip.operations.doctor import Finding
+
+SECTIONS = ()
+MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
+COLOURS = {"ok": "32", "warning": "33", "error": "31"}
+
+
+def main() -> None:
+    """Parse arguments, check, tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="local", metavar="NAME", help="a folder of profiles/ (default: local)")
+    parser.add_argument("--offline", action="store_true", help="try no connection")
+    settings.add_config_option(parser)
+    arguments = parser.parse_args()
+    findings = [*doctor.check_python(), *doctor.check_packages()]
+    try:
+        config = settings.load(arguments.config)
+    except UserError as failure:
+        findings.append(doctor.error("config", str(failure)))
+    else:
+        findings += look_over(config, arguments.profile, arguments.offline)
+    for finding in findings:
+        print(line(finding))
+    errors = sum(finding.level == "error" for finding in findings)
+    if errors:
+        print(f"{errors} of {len(findings)} findings would stop the run")
+        sys.exit(1)
+    print("nothing would stop the run")
+
+
+def look_over(config: settings.Settings, profile: str, offline: bool) -> Iterable[Finding]:
+    """All checks that need a config that can be read."""
+    yield from doctor.check_contact(config)
+    yield from doctor.check_keys(config)
+    yield from doctor.check_disk(config)
+    if profile == "local":
+        yield from doctor.check_gpu(config)
+    yield from doctor.check_profile(profile, config)
+    if not offline:
+        yield from doctor.check_reach(config)
+
+
+def line(finding: Finding) -> str:
+    """A finding as a line, coloured on a terminal."""
+    mark = MARKS[finding.level]
+    if sys.stdout.isatty():
+        mark = f"\033[{COLOURS[finding.level]}m{mark}\033[0m"
+    return f"{mark}  {finding.about}: {finding.says}"
+
+
+if __name__ == "__main__":
+    run_program(main)
