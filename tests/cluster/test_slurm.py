@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from workflow.small import ROOT, STEPS, SmallRun, surroundings
 
 from cluster.slurm import Cluster, missing
 from kg2clip import tables
-from workflow.small import ROOT, STEPS, SmallRun, surroundings
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
