@@ -64,6 +64,7 @@ _CANDIDATE = [
     ("source", text),
     ("sourceID", text),
     ("observationID", text),  # pictures with the same one show one individual (iNaturalist: UUID of the observation)
+    ("occurrenceID", text),  # the observation's address or URN, the same wherever its record is published again
     ("accessURI", text),  # the picture that is fetched
     ("originalURI", text),  # the full-size picture at the source
     ("furtherInformationURL", text),  # the page
@@ -141,8 +142,11 @@ DECISIONS = pa.schema(
         ("stage", text),  # where a dropped one left: download, decode, filter, duplicate, decontamination
         ("reason", text),  # null when kept
         ("survivorID", text),  # for duplicates: the candidate that stands for the group; itself when kept
-        ("match", text),  # how it is a duplicate or leaked: sha256, pixels, pdq, pdq-mirrored, source-id
+        # a duplicate by sha256, pixels, pdq, pdq-mirrored, burst; leaked also by source-id, address, observation, page
+        ("match", text),
         ("distance", pa.int32()),  # PDQ bits to the member of the group that brought it in
+        ("burstID", text),  # the first of the nearly equal photos of one observation; null where there is one photo
+        ("groupID", text),  # the first of all copies and all photos of their observations: no split cuts through them
         ("benchmark", text),
         ("benchmarkKey", text),  # split/key of the test picture
         ("width", pa.int32()),

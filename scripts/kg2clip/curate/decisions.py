@@ -11,12 +11,23 @@ import numpy as np
 import pandas as pd
 
 from kg2clip import tables
-from kg2clip.curate.copies import Fingerprints, best_matches, evidence, group
+from kg2clip.curate.copies import LOOKS, NO_LINK, Fingerprints, best_matches, evidence, group
 from kg2clip.curate.licences import allowed, openness
+from kg2clip.curate.neighbours import Indices
+from kg2clip.curate.observations import (
+    IDS,
+    NONE,
+    OBSERVATION,
+    PICTURE,
+    find_bursts,
+    find_observations,
+    same_id,
+    together,
+)
 from kg2clip.errors import UserError
 from kg2clip.settings import Settings
 
-CANDIDATE_COLUMNS = ("candidateID", "license", "title", "altText", "description")
+CANDIDATE_COLUMNS = ("license", "title", "altText", "description", *IDS)
 DOWNLOAD_COLUMNS = ("candidateID", "status", "reason")
 FEATURE_COLUMNS = (
     "candidateID", "status", "reason", "width", "height", "deviation", "sha256", "pixelHash", "pdq",
@@ -68,7 +79,7 @@ def decide(
     return decided
 
 
-_RESULTS = ("survivorID", "match", "distance", "benchmark", "benchmarkKey")
+_RESULTS = ("survivorID", "match", "distance", "burstID", "groupID", "benchmark", "benchmarkKey")
 
 
 def funnel(decisions: pd.DataFrame) -> dict[str, Any]:
@@ -130,17 +141,28 @@ def _filter(decisions: pd.DataFrame, settings: Settings) -> None:
 
 
 def _deduplicate(decisions: pd.DataFrame, features: pd.DataFrame, benchmarks: pd.DataFrame, settings: Settings) -> None:
-    """Group the copies, drop all but one of each group, and drop groups that stand in a benchmark whole."""
+    """Group copies and bursts, drop all but one of each group, and drop whole what belongs to a benchmark's picture."""
     curate = settings["curate"]
     rows = features.index
+    pictures = decisions.loc[rows].reset_index()
     prints = Fingerprints.of(features, curate["pdq_min_quality"])
-    groups = group(prints, _survival_order(decisions.loc[rows]), curate["pdq_distance"])
-    survivor = rows[groups.survivor]
+    order = _survival_order(decisions.loc[rows])
+    groups = group(prints, order, curate["pdq_distance"])
+    observation = find_observations(pictures)
+    burst, nearest = find_bursts(prints, observation, curate["burst_distance"])
+    survivor = _lowest(together(groups.survivor, burst), order)
+    family = together(groups.survivor, observation)
     found = pd.DataFrame([evidence(int(rank)) for rank in groups.rank], index=rows, columns=["match", "distance"])
-    decisions.loc[rows, "survivorID"] = survivor
+    lost = survivor != np.arange(len(rows))
+    frame = lost & ((groups.rank == NO_LINK) | ((burst != NONE) & (groups.rank >= LOOKS)))
+    found.loc[frame, "match"] = "burst"
+    found.loc[frame, "distance"] = pd.Series(nearest, rows, dtype=object).where(nearest != NONE)[frame]
+    decisions.loc[rows, "survivorID"] = rows[survivor]
+    decisions.loc[rows, "groupID"] = rows[family]
+    decisions.loc[rows[burst != NONE], "burstID"] = rows[burst[burst != NONE]]
     decisions.loc[rows, ["match", "distance"]] = found.astype(object)
 
-    leaked = _leaks(prints, groups.survivor, benchmarks, settings)
+    leaked = _leaks(prints, pictures, survivor, family, benchmarks, settings)
     leaked.index = rows
     gone = leaked["benchmark"].notna()
     direct = gone & leaked["match"].notna()
@@ -148,12 +170,11 @@ def _deduplicate(decisions: pd.DataFrame, features: pd.DataFrame, benchmarks: pd
     decisions.loc[rows[direct], ["match", "distance"]] = leaked.loc[direct, ["match", "distance"]]
     decisions.loc[rows[gone], ["stage", "reason"]] = ["decontamination", "benchmark"]
 
-    copies = rows[(survivor != rows) & ~gone]
-    decisions.loc[copies, "stage"] = "duplicate"
-    decisions.loc[copies, "reason"] = "duplicate"
+    decisions.loc[rows[lost & ~gone], "stage"] = "duplicate"
+    decisions.loc[rows[lost & ~gone], "reason"] = np.where(frame, "burst", "duplicate")[lost & ~gone]
 
 
-def _survival_order(decisions: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _survival_order(decisions: pd.DataFrame) -> Indices:
     """Ranks of survival: the most open licence, then the most pixels, the most texts, the longest, then candidateID."""
     texts = decisions[["title", "altText", "description"]].fillna("").map(str.strip)
     keys = pd.DataFrame(
@@ -170,25 +191,54 @@ def _survival_order(decisions: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int6
     return ranks
 
 
+def _lowest(leader: Indices, order: Indices) -> Indices:
+    """For each of n pictures the one of the lowest order among those with its leader."""
+    sequence = np.argsort(order)
+    _, first, codes = np.unique(leader[sequence], return_index=True, return_inverse=True)
+    best = np.empty(len(order), np.int64)
+    best[sequence] = sequence[first[codes]]
+    return best
+
+
 def _leaks(
-    prints: Fingerprints, survivor: np.ndarray[Any, np.dtype[np.int64]], benchmarks: pd.DataFrame, settings: Settings
+    prints: Fingerprints,
+    pictures: pd.DataFrame,
+    survivor: Indices,
+    family: Indices,
+    benchmarks: pd.DataFrame,
+    settings: Settings,
 ) -> pd.DataFrame:
-    """For each picture the benchmark picture that its group matches, and how, where the match is its own."""
+    """For each picture the test picture that it matches, and how: itself, by its group, or by its observation.
+
+    A picture that only its group's match takes along has no match here: how it is a copy is known.
+    """
     curate = settings["curate"]
     others = Fingerprints.of(benchmarks, curate["pdq_min_quality"])
     position, rank = best_matches(prints, others, curate["pdq_distance"])
-    own = [evidence(int(one)) for one in rank]
-    leaks = pd.DataFrame(own, columns=["match", "distance"], dtype=object)
-    # The surest match of a group speaks for members without one of their own.
-    best: dict[int, tuple[int, int]] = {}
-    for head, one, at in zip(survivor.tolist(), rank.tolist(), position.tolist(), strict=True):
-        if at >= 0:
-            best[head] = min(best.get(head, (one, at)), (one, at))
-    spoken = [
-        at if at >= 0 else best.get(head, (0, -1))[1]
-        for head, at in zip(survivor.tolist(), position.tolist(), strict=True)
-    ]
+    count, none = max(1, len(benchmarks)), np.iinfo(np.int64).max
+    # One number for how sure a match is and with which test picture, so that the smallest is the best.
+    own = np.where(position != NONE, (rank + len(PICTURE)) * count + position, none)
+    for ways, first in ((PICTURE, 0), (OBSERVATION, FAR)):
+        for place, columns in enumerate(ways.values(), start=first):
+            at = same_id(pictures, benchmarks, columns)
+            own = np.minimum(own, np.where(at != NONE, place * count + at, none))
+    by_group, by_family = (pd.Series(own).groupby(leader).transform("min").to_numpy() for leader in (survivor, family))
+    best = np.where(own != none, own, np.where(by_group != none, by_group, by_family))
+    leaks = pd.DataFrame([_way(int(sure)) for sure in own // count], columns=["match", "distance"], dtype=object)
+    leaks.loc[(by_group == none) & (by_family != none), "match"] = "observation"
+    spoken = np.where(best != none, best % count, NONE).tolist()
     for column in ("benchmark", "benchmarkKey"):
         names = benchmarks[column].tolist()
-        leaks[column] = pd.Series([names[at] if at >= 0 else None for at in spoken], dtype=object)
+        leaks[column] = pd.Series([names[at] if at != NONE else None for at in spoken], dtype=object)
     return leaks
+
+
+FAR = 1 << 20  # ranks of matches by observation: behind all ranks of `evidence`
+
+
+def _way(sure: int) -> tuple[str | None, int | None]:
+    if sure < len(PICTURE):
+        return list(PICTURE)[sure], None
+    if FAR <= sure < FAR + len(OBSERVATION):
+        return list(OBSERVATION)[sure - FAR], None
+    return evidence(sure - len(PICTURE)) if sure < FAR else (None, None)

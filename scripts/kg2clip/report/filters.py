@@ -38,12 +38,16 @@ REASONS = {
     "blank": "hardly any content",
     "licence": "the licence is not among those asked for",
     "duplicate": "another copy is kept",
+    "burst": "another photo of the same moment is kept",
     "benchmark": "stands in an evaluation set",
     "sha256": "the same bytes",
     "pixels": "the same pixels",
     "pdq": "nearly the same picture",
     "pdq-mirrored": "nearly the same picture, mirrored",
     "source-id": "the same picture at its source",
+    "address": "the same address",
+    "observation": "another photo of the observation that a test picture shows",
+    "page": "from the page of a test picture",
 }
 
 

@@ -237,12 +237,15 @@ def read_media(source: str, record: Mapping[str, Any], media: Mapping[str, Any])
         return None
     said = _all(media, "license", "UsageTerms", "WebStatement", "rights") or _all(record, "license", "rights")
     key = _first(record, "gbifID")
+    occurrence = _first(record, "occurrenceID")
     page = _first(media, "references") or _first(record, "references")
     return {
         "candidateID": candidate_id(source, address),
         "source": source,
         "sourceID": address,
-        "observationID": f"gbif:{key}" if key else _first(record, "occurrenceID"),
+        "observationID": f"gbif:{key}" if key else occurrence,
+        # Publishers also write plain numbers here, which others use too.
+        "occurrenceID": occurrence if occurrence and ":" in occurrence else None,
         "accessURI": address,
         "originalURI": address,
         "furtherInformationURL": page or (f"https://www.gbif.org/occurrence/{key}" if key else None),

@@ -177,12 +177,14 @@ def _read_photo(observation: Mapping[str, Any], photo: Mapping[str, Any], size: 
     dimensions = photo.get("original_dimensions") or {}
     attribution = photo.get("attribution") or ""
     creator = clean(read_credit(attribution) or photo.get("attribution_name"))
+    page = observation.get("uri") or f"{SITE}/observations/{observation.get('id')}"
     return {
         **_hit(str(photo["id"]), INaturalist.name),
         "observationID": observation.get("uuid"),
+        "occurrenceID": page,  # as GBIF's copy of the record has it
         "accessURI": resize(address, size),
         "originalURI": resize(address, "original"),
-        "furtherInformationURL": observation.get("uri") or f"{SITE}/observations/{observation.get('id')}",
+        "furtherInformationURL": page,
         "format": _media_type(address),
         "width": dimensions.get("width"),
         "height": dimensions.get("height"),

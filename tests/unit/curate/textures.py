@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,16 @@ def encoded(image: Image.Image, form: str = "JPEG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def benchmark(folder: Path, pictures: dict[str, list[bytes]]) -> Path:
-    """An evaluation set in CLIP_benchmark's form: pictures by split."""
+def benchmark(folder: Path, pictures: dict[str, list[bytes]], said: dict[str, Any] | None = None) -> Path:
+    """An evaluation set in CLIP_benchmark's form: pictures by split; `said` is what sidecars hold, by split/key."""
     for split, contents in pictures.items():
         with tars.writing(folder / split / "0.tar") as writer:
             for number, content in enumerate(contents):
                 writer.add(f"s{number:07d}.jpg", content)
                 writer.add(f"s{number:07d}.cls", b"0")
+                if sidecar := (said or {}).get(f"{split}/s{number:07d}"):
+                    writer.add(
+                        f"s{number:07d}.json", sidecar if isinstance(sidecar, bytes) else json.dumps(sidecar).encode()
+                    )
         (folder / split / "nshards.txt").write_text("1\n")
     return folder

@@ -133,8 +133,8 @@ def test_pictures_of_a_recorded_download_are_found_by_name(samples: Path) -> Non
     address = "http://biimages.biodiversity.ku.edu/static/Entomology/originals/sp65796921642024007584.att.JPG"
     rights = "http://creativecommons.org/licenses/by/4.0/deed.en_US"
     assert hit == {
-        "source": "darwin_core", "sourceID": address, "observationID": "gbif:658227137", "accessURI": address,
-        "originalURI": address, "furtherInformationURL": "https://www.gbif.org/occurrence/658227137", "title": None,
+        "source": "darwin_core", "sourceID": address, "observationID": "gbif:658227137", "occurrenceID": None,
+        "accessURI": address, "originalURI": address, "furtherInformationURL": "https://www.gbif.org/occurrence/658227137", "title": None,
         "altText": None, "description": None, "format": "image/jpeg", "license": "CC-BY-4.0", "licenseOriginal": rights,
         "licenseURL": rights, "creator": None, "rightsHolder": None,
     }  # fmt: skip

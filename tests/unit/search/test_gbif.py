@@ -52,7 +52,8 @@ def test_recorded_records_are_read(samples: Path) -> None:
     first = {name: value for name, value in animals[0].items() if name not in ("candidateID", "retrieved")}
     address = "https://inaturalist-open-data.s3.amazonaws.com/photos/345081265/original.jpg"
     assert first == {
-        "source": "gbif", "sourceID": address, "observationID": "gbif:4510402016", "accessURI": address,
+        "source": "gbif", "sourceID": address, "observationID": "gbif:4510402016",
+        "occurrenceID": "https://www.inaturalist.org/observations/196061527", "accessURI": address,
         "originalURI": address, "furtherInformationURL": "https://www.inaturalist.org/photos/345081265", "title": None,
         "altText": None, "description": None, "format": "image/jpeg", "license": "CC-BY-NC-4.0",
         "licenseOriginal": "http://creativecommons.org/licenses/by-nc/4.0/",

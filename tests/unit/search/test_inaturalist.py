@@ -96,6 +96,7 @@ def test_a_recorded_photo_gives_its_hit(samples: Path) -> None:
         "source": "inaturalist",
         "sourceID": "92152429",
         "observationID": "c44b91f3-534d-48c4-933d-a8b4e1d8f87b",
+        "occurrenceID": "https://www.inaturalist.org/observations/57754375",
         "accessURI": "https://static.inaturalist.org/photos/92152429/medium.jpg?1598551272",
         "originalURI": "https://static.inaturalist.org/photos/92152429/original.jpg?1598551272",
         "furtherInformationURL": "https://www.inaturalist.org/observations/57754375",
