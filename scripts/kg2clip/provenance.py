@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from kg2clip.codehash import code_hash
 from kg2clip.files import write_json
 from kg2clip.identifiers import stable_hash
 from kg2clip.settings import Settings, tracked
@@ -34,7 +35,7 @@ def write(
 
     Args:
         path: `provenance/{step}.json`.
-        step: the rule's name.
+        step: the rule's name, which is its program's; after a dot its wildcards.
         settings: the whole config; only `sections` of it are recorded, without addresses and secrets.
         counts: what came in and what went out, by reason: the funnel adds them up.
         packages: distributions whose versions matter for the result.
@@ -52,6 +53,7 @@ def write(
             "versions": {package: _version(package) for package in packages},
             "settings": recorded,
             "settingsHash": stable_hash(recorded),
+            "codeHash": code_hash(step.split(".")[0]),
             "counts": counts,
             **facts,
         },

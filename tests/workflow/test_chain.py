@@ -15,7 +15,7 @@ import torch
 
 from kg2clip import tables
 from kg2clip.mirror import tuxpaint
-from workflow.small import ROOT, SmallRun
+from workflow.small import ROOT, SmallRun, surroundings
 
 DESIGN = [  # design 4, but for what stands once an experiment, batch or benchmark
     "knowledge/entities.parquet",
@@ -171,3 +171,17 @@ def test_a_deleted_file_is_made_again(undisturbed: SmallRun) -> None:
     assert "rule train_model" not in planned.stdout
     assert undisturbed.run().returncode == 0
     assert tables.read(scores).equals(before)
+
+
+def test_why_names_a_changed_setting_and_what_follows(undisturbed: SmallRun) -> None:
+    changed = undisturbed.config.with_name("test-why.yaml")
+    changed.write_text(undisturbed.config.read_text().replace("min_side: 64", "min_side: 65"))
+    for config, said in (
+        (undisturbed.config, "nothing would run"),
+        (changed, "curate.min_side (64 before, 65 now)"),
+    ):
+        command = [sys.executable, "scripts/why.py", "--configfile", str(config)]
+        done = subprocess.run(command, cwd=ROOT, env=surroundings(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout
+    assert "follows from that: " in done.stdout and "train_model" in done.stdout

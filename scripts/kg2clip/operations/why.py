@@ -1,0 +1,126 @@
+"""Why jobs would run again, in plain words: Snakemake's reasons, and what differs from a step's provenance."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kg2clip import codehash
+from kg2clip.files import read_json
+from kg2clip.settings import Settings, tracked
+
+# Rules whose jobs do not follow the code's hash: config train.recipe_version stands for it (design 6.11).
+WITHOUT_CODE = frozenset({"train_model"})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that a dry-run names."""
+
+    rule: str
+    wildcards: str
+    reason: str
+
+    @property
+    def step(self) -> str:
+        """The name of the job's provenance file: rule and wildcards, as rules/ build it."""
+        values = [part.split("=", 1)[1] for part in self.wildcards.split(", ") if "=" in part]
+        return ".".join([self.rule, *values])
+
+
+def read_jobs(said: str) -> list[Job]:
+    """The jobs of a dry-run's text, the target rule aside."""
+    jobs = []
+    for block in re.split(r"\n(?=(?:local)?rule \w+:)", f"\n{said}")[1:]:
+        rule = re.match(r"(?:local)?rule (\w+):", block)
+        reason = re.search(r"^    reason: (.*)$", block, re.MULTILINE)
+        wildcards = re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)
+        if rule and rule[1] != "all":
+            jobs.append(Job(rule[1], wildcards[1] if wildcards else "", reason[1] if reason else ""))
+    return jobs
+
+
+def explain(jobs: list[Job], config: Settings, provenance: Path) -> Iterator[str]:
+    """One line for each rule whose jobs have a reason of their own, and one for those that only follow from it."""
+    own: dict[tuple[str, str], int] = defaultdict(int)
+    following: dict[str, int] = defaultdict(int)
+    for job in jobs:
+        words = reasons(job, config, provenance)
+        if words:
+            own[job.rule, "; ".join(words)] += 1
+        else:
+            following[job.rule] += 1
+    for (rule, why), count in own.items():
+        yield f"{_counted(rule, count)}: {why}"
+    if following:
+        yield f"and what follows from that: {', '.join(_counted(rule, count) for rule, count in following.items())}"
+
+
+def reasons(job: Job, config: Settings, provenance: Path) -> list[str]:
+    """A job's own reasons in plain words; none if it only follows from other jobs."""
+    words = []
+    if missing := _files(job.reason, "Missing output files"):
+        made = (provenance / f"{job.step}.json").exists()
+        words.append(f"{_some(missing)} {'is gone' if len(missing) == 1 else 'are gone'}" if made else "not made yet")
+    if updated := _files(job.reason, "Updated input files"):
+        words.append(f"{_some(updated)} {'is' if len(updated) == 1 else 'are'} newer than what was made from it")
+    if "Set of input files has changed" in job.reason:
+        words.append("it has other inputs than last time")
+    if "Params have changed" in job.reason:
+        words.append(_changed(job, config, provenance))
+    if "Code has changed" in job.reason:
+        words.append("its rule was edited")
+    if "incomplete" in job.reason.lower():
+        words.append("it was stopped before it was done")
+    if "Forced execution" in job.reason:
+        words.append("you asked for it")
+    if not words and "updated by another job" not in job.reason:
+        words.append(job.reason or "Snakemake gives no reason")
+    return words
+
+
+def _changed(job: Job, config: Settings, provenance: Path) -> str:
+    """Which settings and whether the code differ from the last run, as its provenance tells."""
+    try:
+        facts = read_json(provenance / f"{job.step}.json")
+    except (FileNotFoundError, ValueError):
+        return "its settings or its code changed"
+    before = facts.get("settings", {})
+    told = list(differences(before, tracked(config, *before)))
+    code = facts.get("codeHash")
+    if job.rule not in WITHOUT_CODE and code and code != codehash.code_hash(job.rule):
+        told.append("the code of this step")
+    return f"changed: {'; '.join(told)}" if told else "its settings or its code changed"
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    """Each key that differs, with both values: `curate.min_side (64 before, 128 now)`."""
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        name = f"{place}.{key}".lstrip(".")
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differences(old, new, name)
+        elif old != new:
+            yield f"{name} ({_value(old)} before, {_value(new)} now)"
+
+
+def _value(value: Any) -> str:
+    text = "unset" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _files(reason: str, kind: str) -> list[str]:
+    found = re.search(rf"{kind}: ([^;]*)", reason)
+    return found[1].strip().split(", ") if found else []
+
+
+def _some(files: list[str]) -> str:
+    return files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+
+
+def _counted(rule: str, count: int) -> str:
+    return rule if count == 1 else f"{rule} ({count} jobs)"

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kg2clip import codehash, provenance, settings
+from kg2clip.operations import why
+from kg2clip.operations.why import Job
+
+DRY_RUN = """\
+Building DAG of jobs...
+[Wed Nov 25 15:46:01 2026]
+rule decide_pictures:
+    input: a.parquet
+    output: decisions.parquet
+    jobid: 15
+    reason: Params have changed since last execution
+    resources: tmpdir=/tmp
+[Wed Nov 25 15:46:01 2026]
+rule train_model:
+    input: manifest.parquet
+    output: metrics.json
+    jobid: 16
+    reason: Input files updated by another job: manifest.parquet
+    wildcards: experiment=main
+    resources: tmpdir=/tmp
+[Wed Nov 25 15:46:01 2026]
+localrule all:
+    input: x
+    jobid: 0
+    reason: Input files updated by another job: metrics.json
+"""
+
+
+def config(**changes: object) -> settings.Settings:
+    return settings.complete({"project": "x", "knowledge": {"roots": ["Apidae"]}, **changes}, "test")
+
+
+def test_jobs_are_read_from_a_dry_run() -> None:
+    assert why.read_jobs(DRY_RUN) == [
+        Job("decide_pictures", "", "Params have changed since last execution"),
+        Job("train_model", "experiment=main", "Input files updated by another job: manifest.parquet"),
+    ]
+    assert why.read_jobs("Nothing to be done (all requested files are present and up to date).") == []
+    assert Job("evaluate_model", "experiment=main, benchmark=cub", "").step == "evaluate_model.main.cub"
+
+
+def test_a_changed_setting_is_named_with_both_values_and_the_rest_follows(tmp_path: Path) -> None:
+    step = tmp_path / "decide_pictures.json"
+    provenance.write(step, "decide_pictures", config(curate={"min_side": 64}), ("curate",), {})
+    lines = list(why.explain(why.read_jobs(DRY_RUN), config(curate={"min_side": 128}), tmp_path))
+    assert lines == [
+        "decide_pictures: changed: curate.min_side (64 before, 128 now)",
+        "and what follows from that: train_model",
+    ]
+
+
+def test_changed_code_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provenance.write(tmp_path / "decide_pictures.json", "decide_pictures", config(), ("curate",), {})
+    monkeypatch.setattr(codehash, "code_hash", lambda program: "another")
+    assert why.reasons(why.read_jobs(DRY_RUN)[0], config(), tmp_path) == ["changed: the code of this step"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("Missing output files: a.parquet, b.json", "not made yet"),
+        ("Updated input files: results/x/a.parquet", "results/x/a.parquet is newer than what was made from it"),
+        ("Set of input files has changed since last execution", "it has other inputs than last time"),
+        ("Code has changed since last execution", "its rule was edited"),
+        ("Forced execution", "you asked for it"),
+        ("Params have changed since last execution", "its settings or its code changed"),
+    ],
+)
+def test_each_reason_has_its_words(tmp_path: Path, reason: str, words: str) -> None:
+    assert why.reasons(Job("build_queries", "", reason), config(), tmp_path) == [words]
+
+
+def test_a_deleted_file_is_not_a_file_never_made(tmp_path: Path) -> None:
+    provenance.write(tmp_path / "build_queries.json", "build_queries", config(), ("queries",), {})
+    job = Job("build_queries", "", "Missing output files: queries.parquet")
+    assert why.reasons(job, config(), tmp_path) == ["queries.parquet is gone"]
+
+
+def test_differences_name_keys_that_came_and_went() -> None:
+    assert list(why.differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "d": [3]}})) == [
+        "a.c (2 before, unset now)",
+        "a.d (unset before, [3] now)",
+    ]
