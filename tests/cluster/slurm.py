@@ -136,11 +136,12 @@ class Cluster:
         lines = (self.folder / "jobs.txt").read_text().splitlines()
         return {int(line.split()[0]): (line.split()[1], line.split()[2]) for line in lines}
 
-    def wait_for_running(self, rule: str, seconds: float = 300) -> int:
-        """The id of the first job of a rule that runs."""
+    def wait_for_running(self, rule: str, snakemake: subprocess.Popen[str], seconds: float = 600) -> int:
+        """The id of the first job of a rule that runs; an error when Snakemake ends before there is one."""
         found: list[int] = []
 
         def running() -> bool:
+            assert snakemake.poll() is None, "snakemake ended; see the log beside its config in results/"
             found.extend(job["id"] for job in self.jobs() if job["rule"] == rule and job["state"] == "RUNNING")
             return bool(found)
 

@@ -45,7 +45,7 @@ class ClusterRun(SmallRun):
     """The small chain, its jobs sent to Slurm."""
 
     def command(self, *options: str) -> list[str]:
-        return ["slurm-ci" if part == "local" else part for part in super().command(*options)]
+        return ["profiles/slurm-ci" if part == "local" else part for part in super().command(*options)]
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         """Run in the background, output into a file beside the results."""
@@ -67,7 +67,7 @@ def harvest(cluster: Cluster) -> ClusterRun:
     small = ClusterRun("test-slurm")
     small.clear()
     running = small.start("--retries", "0", "--until", "pack_dataset")
-    cluster.ask("scancel", str(cluster.wait_for_running("fetch_batch")))
+    cluster.ask("scancel", str(cluster.wait_for_running("fetch_batch", running)))
     assert running.wait(timeout=600) != 0, "a cancelled job was not noticed"
     return small
 
@@ -91,7 +91,7 @@ def test_training_is_cancelled_times_out_and_ends(cluster: Cluster, harvest: Clu
     train = {"main": {**STEPS, "steps": 400}, "untrained": {**STEPS, "steps": 0}}
     small = ClusterRun("test-slurm", train={"experiments": train, "checkpoint_seconds": 2})
     running = small.start("--retries", "0", "--until", "train_model")
-    job = cluster.wait_for_running("train_model")
+    job = cluster.wait_for_running("train_model", running)
     wait_for_checkpoint(small.results / "models" / "main" / "checkpoints")
     cluster.ask("scancel", str(job))
     assert running.wait(timeout=300) != 0
