@@ -210,7 +210,7 @@ def test_a_second_try_that_succeeded_counts(judged: Any, tmp_path: Path) -> None
     [
         ("CC0-1.0", 0), ("public-domain", 0), ("CC-BY-4.0", 1), ("cc-by-2.0", 1), ("CC-BY-SA-3.0", 2), ("CC-BY-SA", 2),
         ("CC-BY-ND-4.0", 3), ("CC-BY-NC-4.0", 4), ("CC-BY-NC-SA-4.0", 5), ("CC-BY-NC-ND-4.0", 6), ("unknown", 7),
-        ("all-rights-reserved", 7), ("GFDL-1.2", 7), (None, 7), ("", 7), ("CC-BYE", 7),
+        ("all-rights-reserved", 7), ("GFDL-1.2", 2), ("LAL", 2), (None, 7), ("", 7), ("CC-BYE", 7),
     ],
 )  # fmt: skip
 def test_openness(name: str | None, rank: int) -> None:
