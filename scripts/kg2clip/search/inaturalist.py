@@ -1,9 +1,8 @@
-"""iNaturalist: the photos of a taxon's observations, through the API (small runs) or from the open data tables.
+"""iNaturalist's API: the photos of a taxon's observations, for small runs; `inaturalist_tables` is the way for bulk.
 
-Terms: keyless; one call a second and fewer than 10,000 a day, "for applications, not scraping"; the monthly tables of
-the bucket inaturalist-open-data are the way for bulk, and hold the openly licensed photos only (reference: harvest
-3.1). There are no texts: neither source gives a title, an alt text or a description. A photo's licence is its own,
-not that of its observation; null means all rights reserved (../shared/samples/README.md).
+Terms: keyless; one call a second and fewer than 10,000 a day, "for applications, not scraping" (iNaturalist's API
+recommended practices; reference: harvest 3.1). There are no texts: no title, no alt text, no description. A photo's
+licence is its own, not that of its observation; null means all rights reserved (../shared/samples/README.md).
 """
 
 from __future__ import annotations
@@ -11,15 +10,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import duckdb
-
 from kg2clip import provenance
 from kg2clip.errors import IncompleteError, UserError
-from kg2clip.files import atomic_path, only_writer, read_json, write_json
 from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
 from kg2clip.search.source import Answers, Hit, Query, Source
@@ -29,17 +24,9 @@ from kg2clip.texts import clean
 log = logging.getLogger(__name__)
 
 PAGE_SIZE = 200  # observations an answer, the API's limit
+CALLS_PER_NAME = 2  # at least: which taxon, and its first page
 SIZES = ("square", "small", "medium", "large", "original")
-INDEX_MEMORY = "2GB"  # half of what the rule search_images asks for; beyond it DuckDB works on disk
 SITE = "https://www.inaturalist.org"
-TABLES = {  # the columns needed of each open data table
-    "observations": ("observation_uuid", "taxon_id", "quality_grade"),
-    "photos": (
-        "photo_id", "observation_uuid", "observer_id", "extension", "license", "width", "height", "position",
-    ),
-    "observers": ("observer_id", "login", "name"),
-    "taxa": ("taxon_id", "ancestry", "name", "active"),
-}  # fmt: skip
 
 _MEDIA_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "gif": "image/gif", "webp": "image/webp"}
 _CREDITS = [  # whom an attribution names, in the forms that iNaturalist writes
@@ -57,6 +44,21 @@ class INaturalist(Source):
 
     def __init__(self, wanted: Settings) -> None:
         self._wanted = wanted
+
+    def prepare(self, queries: Sequence[Query], answers: Answers) -> None:
+        """Refuse bulk use before the first call.
+
+        Raises:
+            UserError: the queries need more calls than `max_calls`.
+        """
+        names = {query["name"] for query in queries if names_taxon(query)}
+        if (needed := CALLS_PER_NAME * len(names)) > self._wanted["max_calls"]:
+            raise UserError(
+                f"{len(names)} names need at least {needed} calls of iNaturalist's API, and a run may make "
+                f"{self._wanted['max_calls']} (search.sources.inaturalist.max_calls). iNaturalist asks for fewer than "
+                "10000 a day and gives its data in bulk as tables: in the config, put inaturalistopendata: {} in the "
+                "place of inaturalist"
+            )
 
     def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
         """The photos of the taxon that the query names, by observation, oldest first, each once; a list an answer."""
@@ -114,27 +116,6 @@ class INaturalist(Source):
         return answers.get(f"{self._wanted['api'].rstrip('/')}{path}", {**parameters, "locale": "en"})
 
 
-class INaturalistOpenData(Source):
-    """The source `inaturalistopendata`: the open data tables in the folder that the config names. Makes no calls."""
-
-    name = "inaturalistopendata"
-
-    def __init__(self, wanted: Settings) -> None:
-        self._wanted = wanted
-        self._tables: OpenData | None = None
-
-    def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
-        """The photos of the taxon that the query names, in one list; the first photo of each observation comes
-        first.
-        """
-        if not names_taxon(query):
-            return
-        self._tables = self._tables or OpenData(Path(self._wanted["folder"]))
-        taxon = only_match(query, self._tables.find_taxa(query["name"], query["disambiguation"]))
-        if taxon is not None:
-            yield list(self._tables.hits(taxon, self._wanted))
-
-
 def names_taxon(query: Query) -> bool:
     """Whether a query can name a taxon of iNaturalist: it knows no attributes, and common names are shared by many."""
     return query["kind"] == "noun" and query["nameKind"] in ("scientific", "synonym")
@@ -179,13 +160,13 @@ def _read_photo(observation: Mapping[str, Any], photo: Mapping[str, Any], size: 
     creator = clean(read_credit(attribution) or photo.get("attribution_name"))
     page = observation.get("uri") or f"{SITE}/observations/{observation.get('id')}"
     return {
-        **_hit(str(photo["id"]), INaturalist.name),
+        **photo_hit(str(photo["id"]), INaturalist.name),
         "observationID": observation.get("uuid"),
         "occurrenceID": page,  # as GBIF's copy of the record has it
         "accessURI": resize(address, size),
         "originalURI": resize(address, "original"),
         "furtherInformationURL": page,
-        "format": _media_type(address),
+        "format": media_type(address),
         "width": dimensions.get("width"),
         "height": dimensions.get("height"),
         "license": "all-rights-reserved" if code is None and "license_code" in photo else licenses.normalize(code),
@@ -195,7 +176,8 @@ def _read_photo(observation: Mapping[str, Any], photo: Mapping[str, Any], size: 
     }
 
 
-def _hit(photo: str, source: str) -> Hit:
+def photo_hit(photo: str, source: str) -> Hit:
+    """The columns that a photo has whichever way it was found."""
     # One identity for both sources: the same photo is one candidate, whichever way it was found.
     return {
         "candidateID": candidate_id(INaturalist.name, photo),
@@ -227,7 +209,8 @@ def read_credit(attribution: str) -> str | None:
     return next((match[1] for pattern in _CREDITS if (match := pattern.search(attribution))), None)
 
 
-def _media_type(address: str) -> str | None:
+def media_type(address: str) -> str | None:
+    """The media type that an address' extension tells, or None."""
     return _MEDIA_TYPES.get(re.split("[?#]", address)[0].rpartition(".")[2].lower())
 
 
@@ -238,156 +221,3 @@ def _ancestor_names(taxon: Mapping[str, Any]) -> set[str]:
         for name in (ancestor.get("name"), ancestor.get("preferred_common_name"))
     ]
     return {name.casefold() for name in names if name}
-
-
-class OpenData:
-    """The open data tables of a folder, with an index (three Parquet files in `index/`) that is built once.
-
-    Raises:
-        UserError: a table is missing, damaged or has other columns, or the folder can't be written.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        index = build_index(folder)
-        self._database = duckdb.connect()
-        for name in ("photos", "taxa", "lineages"):
-            self._database.read_parquet(str(index / f"{name}.parquet")).create_view(name)
-
-    def find_taxa(self, name: str, word: str | None = None) -> dict[int, Sequence[int]]:
-        """Active taxa of exactly this scientific name, with the ids of their ancestors; of several, those with an
-        ancestor named `word`.
-        """
-        rows = self._database.execute("SELECT taxonID, ancestorIDs FROM taxa WHERE name = ?", [name]).fetchall()
-        matches = without_descendants(dict(rows))
-        if len(matches) <= 1 or not word:
-            return matches
-        ancestors = [ancestor for above in matches.values() for ancestor in above]
-        named = self._database.execute(
-            "SELECT taxonID FROM taxa WHERE lower(name) = lower(?) AND list_contains(?, taxonID)", [word, ancestors]
-        ).fetchall()
-        known = {taxon for (taxon,) in named}
-        return {taxon: above for taxon, above in matches.items() if known & set(above)}
-
-    def hits(self, taxon: int, wanted: Settings) -> Iterator[Hit]:
-        """The photos of a taxon and of all taxa below it, at most `per_query`, each once."""
-        rows = self._database.execute(
-            """
-            WITH found AS (
-                SELECT * FROM photos
-                WHERE taxonID IN (SELECT taxonID FROM lineages WHERE ancestorID = $taxon)
-                  AND list_contains($grades, quality) AND ($any OR list_contains($licenses, lower(license)))
-                QUALIFY row_number() OVER (PARTITION BY photoID ORDER BY place, observationID) = 1
-            )
-            SELECT photoID, observationID, extension, license, width, height, creator
-            FROM found ORDER BY place, photoID LIMIT $limit
-            """,
-            {
-                "taxon": taxon,
-                "grades": list(wanted["quality_grades"]),
-                "any": wanted["licenses"] == "any",
-                "licenses": [] if wanted["licenses"] == "any" else list(wanted["licenses"]),
-                "limit": wanted["per_query"],
-            },
-        ).fetchall()
-        for photo, observation, extension, license, width, height, creator in rows:
-            address = f"{wanted['pictures'].rstrip('/')}/photos/{photo}/original.{extension}"
-            spoken = licenses.normalize(license)
-            yield {
-                **_hit(str(photo), INaturalistOpenData.name),
-                "observationID": observation,
-                "accessURI": resize(address, wanted["photo_size"]),
-                "originalURI": address,
-                "furtherInformationURL": f"{SITE}/observations/{observation}",
-                "format": _media_type(address),
-                "width": width,
-                "height": height,
-                "license": spoken,
-                "licenseOriginal": license,
-                "creator": clean(creator),
-                "rightsHolder": None if spoken in ("CC0-1.0", "public-domain") else clean(creator),
-            }
-
-
-def read_open_data(folder: Path, names: Sequence[str], wanted: Settings) -> dict[str, list[Hit]]:
-    """The photos of taxa by exact scientific name, as `INaturalistOpenData` finds them; names of several taxa or of
-    none give no photos.
-    """
-    opened = OpenData(folder)
-    matches = {name: list(opened.find_taxa(name)) for name in names}
-    return {name: list(opened.hits(found[0], wanted)) if len(found) == 1 else [] for name, found in matches.items()}
-
-
-def build_index(folder: Path) -> Path:
-    """Join the tables into Parquet files sorted by taxon, unless that was done for these very files; give their folder.
-
-    Out of core: the tables of 2026 hold some hundred million photos.
-    """
-    paths = {name: folder / f"{name}.csv.gz" for name in TABLES}
-    if missing := [str(path) for path in paths.values() if not path.is_file()]:
-        raise UserError(
-            f"{' and '.join(missing)} is not there. Fetch the tables once with: "
-            "aws s3 cp --no-sign-request --recursive --exclude '*' --include '*.csv.gz' s3://inaturalist-open-data/ "
-            f"{folder}"
-        )
-    index = folder / "index"
-    ready = index / "built.json"
-    state = {name: [path.stat().st_size, path.stat().st_mtime_ns] for name, path in paths.items()}
-    try:
-        with only_writer(index):
-            if not ready.exists() or read_json(ready) != state:
-                ready.unlink(missing_ok=True)
-                _write_index(paths, index)
-                write_json(ready, state)
-    except PermissionError as error:
-        raise UserError(f"the index of {folder} can't be written there ({error.strerror}): copy the tables") from None
-    return index
-
-
-def _write_index(paths: Mapping[str, Path], index: Path) -> None:
-    log.info("building the index of %s", index.parent)
-    database = duckdb.connect(config={"temp_directory": str(index / "tmp"), "memory_limit": INDEX_MEMORY})
-    try:
-        for name, path in paths.items():
-            # Names hold quotation marks that open nothing; numbers may be missing.
-            table = database.read_csv(
-                str(path), sep="\t", header=True, quotechar="", escapechar="", all_varchar=True, compression="gzip"
-            )
-            if absent := [column for column in TABLES[name] if column not in table.columns]:
-                raise UserError(f"{path} has no column {', '.join(absent)}: it is no table of iNaturalist's open data")
-            table.create_view(name)
-        for name, query in _INDEX.items():
-            with atomic_path(index / f"{name}.parquet") as temporary:
-                database.sql(query).write_parquet(str(temporary), compression="zstd")
-    except duckdb.Error as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"the tables in {index.parent} can't be read; fetch them again ({reason})") from None
-    finally:
-        database.close()
-
-
-_INDEX = {
-    "photos": """
-        SELECT
-            CAST(taxon_id AS BIGINT) AS taxonID, CAST(photo_id AS BIGINT) AS photoID,
-            observation_uuid AS observationID, quality_grade AS quality, extension, license,
-            TRY_CAST(width AS INTEGER) AS width, TRY_CAST(height AS INTEGER) AS height,
-            coalesce(observers.name, login) AS creator,
-            row_number() OVER (
-                PARTITION BY observation_uuid ORDER BY TRY_CAST(position AS INTEGER), CAST(photo_id AS BIGINT)
-            ) AS place
-        FROM photos JOIN observations USING (observation_uuid)
-        LEFT JOIN observers ON observers.observer_id = photos.observer_id
-        WHERE taxon_id IS NOT NULL
-        ORDER BY taxonID, place, photoID, observationID
-    """,
-    "taxa": """
-        SELECT CAST(taxon_id AS BIGINT) AS taxonID, name,
-               CAST(coalesce(string_split(ancestry, '/'), []) AS BIGINT[]) AS ancestorIDs
-        FROM taxa WHERE active = 'true' AND name IS NOT NULL ORDER BY name, taxonID
-    """,
-    "lineages": """
-        SELECT CAST(unnest(list_append(coalesce(string_split(ancestry, '/'), []), taxon_id)) AS BIGINT) AS ancestorID,
-               CAST(taxon_id AS BIGINT) AS taxonID
-        FROM taxa ORDER BY ancestorID, taxonID
-    """,
-}

@@ -16,7 +16,8 @@ from kg2clip.search.brave import BraveImages
 from kg2clip.search.commons import Commons
 from kg2clip.search.darwin_core import DarwinCoreArchive
 from kg2clip.search.gbif import GbifSearch
-from kg2clip.search.inaturalist import INaturalist, INaturalistOpenData
+from kg2clip.search.inaturalist import INaturalist
+from kg2clip.search.inaturalist_tables import INaturalistOpenData
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.search.wikidata import WikidataImages
 from kg2clip.settings import Settings

@@ -18,15 +18,8 @@ from kg2clip import tables, web
 from kg2clip.errors import IncompleteError, UserError
 from kg2clip.mirror import inaturalist as mirror
 from kg2clip.mirror.rendered import species
-from kg2clip.search.inaturalist import (
-    INaturalist,
-    INaturalistOpenData,
-    build_index,
-    read_credit,
-    read_observations,
-    read_open_data,
-    resize,
-)
+from kg2clip.search.inaturalist import INaturalist, read_credit, read_observations, resize
+from kg2clip.search.inaturalist_tables import INaturalistOpenData, build_index, read_open_data
 from kg2clip.search.run import search_source
 from kg2clip.search.source import Answers
 
@@ -36,7 +29,7 @@ API: dict[str, Any] = {
 }  # fmt: skip
 OPEN: dict[str, Any] = {
     "per_query": 200, "quality_grades": ["research"], "licenses": "any", "photo_size": "medium",
-    "pictures": "https://inaturalist-open-data.s3.amazonaws.com",
+    "pictures": "https://inaturalist-open-data.s3.amazonaws.com", "tables": "http://tables.test",
 }  # fmt: skip
 NO_ONE = {"total_results": 0, "page": 1, "per_page": 30, "results": []}
 
@@ -523,10 +516,10 @@ def test_tables_that_are_missing_or_damaged_are_told(opened: Path) -> None:
     photos.chmod(0o644)
     content = photos.read_bytes()
     photos.unlink()
-    with pytest.raises(UserError, match=r"photos\.csv\.gz is not there.*aws s3 cp --no-sign-request"):
+    with pytest.raises(UserError, match=r"photos\.csv\.gz is not there. Put all four tables there"):
         build_index(opened)
     photos.write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match="fetch them again"):
+    with pytest.raises(UserError, match="fetch it again"):
         build_index(opened)
     photos.write_bytes(gzip.compress(b"photo_id\tlicence\n1\tcc0\n"))
     with pytest.raises(UserError, match=r"photos\.csv\.gz has no column observation_uuid"):
