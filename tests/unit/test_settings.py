@@ -55,7 +55,7 @@ def test_only_the_sources_that_are_named_are_asked_in_their_order() -> None:
     assert list(settings.complete(LEAST, "test")["search"]["sources"]) == ["commons"]
     named = {**LEAST, "search": {"sources": {"gbif": {}, "wikidata": {}}}}
     sources = settings.complete(named, "test")["search"]["sources"]
-    assert list(sources) == ["gbif", "wikidata"] and sources["gbif"]["max_calls"] == 1000
+    assert list(sources) == ["gbif", "wikidata"] and sources["gbif"]["max_calls"] == 2000
 
 
 def test_a_benchmark_may_lie_with_the_project() -> None:

@@ -14,7 +14,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from kg2clip import provenance
 from kg2clip.errors import UserError
+from kg2clip.files import atomic_path, read_json, write_json
 from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
 from kg2clip.search.source import Answers, Hit, Query, Source
@@ -45,6 +46,10 @@ MAX_RATIO, RATIO_FROM = 200, 64 * 2**20  # tables shrink 5 to 30 times; more is 
 MAX_LINE = 16 * 2**20  # characters
 CHUNK = 20_000  # rows written at a time
 PAGE_SIZE = 300
+MEMORY = "2GB"  # half of what the rule search_images asks for; beyond it DuckDB works on disk
+DOI = re.compile(
+    rb"<alternateIdentifier>\s*(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,9}/[^\s<]{1,200})", re.IGNORECASE
+)
 
 Row = dict[str, str]
 
@@ -81,6 +86,16 @@ class Archive:
         names = self._zip.namelist()
         tables = self._described() if "meta.xml" in names else [self._undescribed(names)]
         self.core, self.extensions = tables[0], tables[1:]
+
+    @property
+    def doi(self) -> str | None:
+        """The DOI that the archive's description (EML) gives, or None."""
+        described = next((name for name in ("metadata.xml", "eml.xml") if name in self._zip.namelist()), None)
+        if described is None:
+            return None
+        with self._open(described) as member:
+            found = DOI.search(member.read(MAX_META))
+        return found[1].decode("ascii", "replace") if found else None
 
     @property
     def media(self) -> list[Table]:
@@ -274,28 +289,65 @@ def names_of(record: Mapping[str, str]) -> list[str]:
 
 
 class DarwinCoreArchive(Source):
-    """The source `darwin_core`: an archive on this machine; `wanted` is its section of the config.
+    """The source `darwincore`: an archive on this machine; `wanted` is its section of the config."""
 
-    Its pictures are indexed at the first query, out of core, in a temporary folder. `doi` is to be cited.
-    """
-
-    name = "darwin_core"
+    name = "darwincore"
 
     def __init__(self, wanted: Settings) -> None:
         self._wanted = wanted
-        self._index: tuple[duckdb.DuckDBPyConnection, TemporaryDirectory[str]] | None = None
-        self.doi: str | None = wanted.get("doi") or None
+        self._pictures: Pictures | None = None
+
+    def prepare(self, queries: Sequence[Query], answers: Answers) -> None:
+        """Index the archive's pictures by name, out of core, unless that was done before.
+
+        Raises:
+            UserError: there is no such archive, it has no pictures, or is built to do harm.
+        """
+        self._pictures = Pictures(Path(self._wanted["path"]), self._wanted["basis_of_record"], answers.folder)
 
     def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
         """The pictures of records under a query's name, in the archive's order."""
+        if self._pictures is None:
+            raise RuntimeError("prepare() comes before pages()")
+        yield from self._pictures.pages(self.name, query)
+
+    def facts(self) -> dict[str, Any]:
+        """The DOI to cite: the config's, else the one that the archive gives itself."""
+        doi = self._wanted.get("doi") or (self._pictures.doi if self._pictures else None)
+        return {"doi": doi, "archive": Path(self._wanted["path"]).name}
+
+
+class Pictures:
+    """An archive's pictures, looked up by the names of their records.
+
+    The index is kept in `folder`, and made again when the archive or the wanted bases change.
+
+    Raises:
+        UserError: the archive is absent, has no table of pictures, or is built to do harm.
+    """
+
+    def __init__(self, path: Path, bases: Sequence[str], folder: Path) -> None:
+        archive = Archive(path)
+        self.doi = archive.doi
+        status = path.stat()
+        state = [str(path), status.st_size, status.st_mtime_ns, sorted(bases)]
+        index, built = folder / "pictures.parquet", folder / "pictures.json"
+        if not index.exists() or not built.exists() or read_json(built) != state:
+            built.unlink(missing_ok=True)
+            build_index(archive, bases, index)
+            write_json(built, state)
+        self._database = duckdb.connect()
+        self._database.read_parquet(str(index)).create_view("pictures")
+
+    def pages(self, source: str, query: Query) -> Iterator[list[Hit]]:
+        """The pictures under a query's name, in the archive's order, for the source of this name."""
         name = taxon_name(query)
         if name is None:
             return
-        self._index = self._index or build_index(Archive(self._wanted["path"]), self._wanted["basis_of_record"])
-        cursor = self._index[0].cursor()
+        cursor = self._database.cursor()
         cursor.execute("SELECT record, media FROM pictures WHERE name = ? ORDER BY place", [_key(name)])
         while rows := cursor.fetchmany(PAGE_SIZE):
-            read = (read_media(self.name, json.loads(record), json.loads(media)) for record, media in rows)
+            read = (read_media(source, json.loads(record), json.loads(media)) for record, media in rows)
             yield [hit for hit in read if hit]
 
 
@@ -309,8 +361,8 @@ _RECORDS = pa.schema([("id", pa.string()), ("names", pa.list_(pa.string())), ("r
 _MEDIA = pa.schema([("id", pa.string()), ("place", pa.int64()), ("media", pa.string())])
 
 
-def build_index(archive: Archive, bases: Iterable[str]) -> tuple[duckdb.DuckDBPyConnection, TemporaryDirectory[str]]:
-    """Join an archive's pictures with its wanted records, sorted by name; gives the table `pictures` and its folder.
+def build_index(archive: Archive, bases: Iterable[str], target: Path) -> None:
+    """Join an archive's pictures with its wanted records, sorted by name, into a Parquet file.
 
     Raises:
         UserError: the archive has no table of pictures.
@@ -319,20 +371,24 @@ def build_index(archive: Archive, bases: Iterable[str]) -> tuple[duckdb.DuckDBPy
         raise UserError(
             f"{archive.path} has no table of pictures (multimedia.txt). GBIF's SIMPLE_CSV has none: request format DWCA"
         )
-    folder = TemporaryDirectory(prefix="kg2clip-")
-    place = Path(folder.name)
-    _write(_records(archive, frozenset(bases)), _RECORDS, place / "records.parquet")
-    _write(_pictures(archive), _MEDIA, place / "media.parquet")
-    connection = duckdb.connect(str(place / "index.duckdb"))
-    connection.execute(
-        f"""
-        CREATE TABLE pictures AS
-        WITH named AS (SELECT id, record, unnest(names) AS name FROM '{place}/records.parquet')
-        SELECT name, place, min(record) AS record, any_value(media) AS media
-        FROM named JOIN '{place}/media.parquet' USING (id) GROUP BY name, place ORDER BY name, place
-        """
-    )
-    return connection, folder
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".archive-", dir=target.parent) as folder:
+        records, media = Path(folder, "records.parquet"), Path(folder, "media.parquet")
+        _write(_records(archive, frozenset(bases)), _RECORDS, records)
+        _write(_pictures(archive), _MEDIA, media)
+        with (
+            duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder}) as database,
+            atomic_path(target) as temporary,
+        ):
+            database.read_parquet(str(records)).create_view("records")
+            database.read_parquet(str(media)).create_view("media")
+            database.sql(
+                """
+                WITH named AS (SELECT id, record, unnest(names) AS name FROM records)
+                SELECT name, place, min(record) AS record, any_value(media) AS media
+                FROM named JOIN media USING (id) GROUP BY name, place ORDER BY name, place
+                """
+            ).write_parquet(str(temporary), compression="zstd")
 
 
 def _records(archive: Archive, bases: frozenset[str]) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from kg2clip.search.brave import BraveImages
 from kg2clip.search.commons import Commons
 from kg2clip.search.darwin_core import DarwinCoreArchive
 from kg2clip.search.gbif import GbifSearch
+from kg2clip.search.gbif_download import GbifDownload
 from kg2clip.search.inaturalist import INaturalist
 from kg2clip.search.inaturalist_tables import INaturalistOpenData
 from kg2clip.search.source import Answers, Hit, Query, Source
@@ -30,6 +31,7 @@ SOURCES: Mapping[str, Callable[[Settings, Entities], Source]] = {
     "inaturalist": lambda wanted, _: INaturalist(wanted),
     "inaturalistopendata": lambda wanted, _: INaturalistOpenData(wanted),
     "gbif": lambda wanted, _: GbifSearch(wanted),
+    "gbifdownload": lambda wanted, _: GbifDownload(wanted),
     "darwincore": lambda wanted, _: DarwinCoreArchive(wanted),
     "brave": lambda wanted, _: BraveImages(wanted),
 }

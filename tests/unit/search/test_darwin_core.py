@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -13,7 +14,6 @@ from kg2clip.search.darwin_core import MAX_LINE, Archive, DarwinCoreArchive, nam
 from kg2clip.search.source import Answers
 
 LIVING = ["HUMAN_OBSERVATION", "MACHINE_OBSERVATION", "OBSERVATION"]
-NO_ANSWERS: Answers = None  # type: ignore[assignment] # an archive asks nobody
 
 
 def query(name: str, **changes: object) -> dict[str, object]:
@@ -21,8 +21,10 @@ def query(name: str, **changes: object) -> dict[str, object]:
 
 
 def find(path: Path, name: str, bases: list[str] = LIVING, **changes: object) -> list[dict[str, object]]:
-    source = DarwinCoreArchive({"path": str(path), "basis_of_record": bases})
-    return [hit for page in source.pages(query(name, **changes), NO_ANSWERS) for hit in page]
+    with TemporaryDirectory() as folder:
+        source, answers = DarwinCoreArchive({"path": str(path), "basis_of_record": bases}), Answers(Path(folder), "", 1)
+        source.prepare([], answers)
+        return [hit for page in source.pages(query(name, **changes), answers) for hit in page]
 
 
 OCCURRENCES = "http://rs.tdwg.org/dwc/terms/Occurrence"
@@ -133,7 +135,7 @@ def test_pictures_of_a_recorded_download_are_found_by_name(samples: Path) -> Non
     address = "http://biimages.biodiversity.ku.edu/static/Entomology/originals/sp65796921642024007584.att.JPG"
     rights = "http://creativecommons.org/licenses/by/4.0/deed.en_US"
     assert hit == {
-        "source": "darwin_core", "sourceID": address, "observationID": "gbif:658227137", "occurrenceID": None,
+        "source": "darwincore", "sourceID": address, "observationID": "gbif:658227137", "occurrenceID": None,
         "accessURI": address, "originalURI": address, "furtherInformationURL": "https://www.gbif.org/occurrence/658227137", "title": None,
         "altText": None, "description": None, "format": "image/jpeg", "license": "CC-BY-4.0", "licenseOriginal": rights,
         "licenseURL": rights, "creator": None, "rightsHolder": None,
@@ -141,12 +143,8 @@ def test_pictures_of_a_recorded_download_are_found_by_name(samples: Path) -> Non
     tables.as_table([{"queryID": "q", "entityID": "e", "rank": 0, **hit} for hit in hits], tables.HITS)
     whole = Archive(path)
     names = {name for _, row in whole.rows(whole.core) for name in names_of(row)}
-    source = DarwinCoreArchive({"path": str(path), "basis_of_record": ["PRESERVED_SPECIMEN"]})
     found = {
-        (hit["sourceID"], hit["observationID"])
-        for name in names
-        for page in source.pages(query(name), NO_ANSWERS)
-        for hit in page
+        (hit["sourceID"], hit["observationID"]) for name in names for hit in find(path, name, ["PRESERVED_SPECIMEN"])
     }
     assert len(found) == 22
     assert find(path, "Bombus ephippiatus") == [], "specimens come only where they are asked for"
@@ -299,3 +297,31 @@ def test_values_of_other_types_are_no_texts() -> None:
     assert read_media("gbif", {}, {"identifier": 7}) is None
     hit = read_media("gbif", {"license": None}, {"identifier": " http://a.test/1.jpg ", "title": ["x"], "type": None})
     assert hit and hit["accessURI"] == "http://a.test/1.jpg" and hit["title"] is None and hit["license"] == "unknown"
+
+
+def test_the_index_is_kept_and_made_again_for_another_archive(tmp_path: Path) -> None:
+    def hits() -> list[str]:
+        source, answers = DarwinCoreArchive({"path": str(path), "basis_of_record": LIVING}), Answers(folder, "", 1)
+        source.prepare([], answers)
+        return [hit["accessURI"] for page in source.pages(query("Rosa canina"), answers) for hit in page]
+
+    path, folder = tmp_path / "a.zip", tmp_path / "kept"
+    write_rows(path, ["1\tRosa canina"], ["1\thttp://a.test/1.jpg"])
+    assert hits() == ["http://a.test/1.jpg"]
+    made = (folder / "pictures.parquet").stat().st_mtime_ns
+    assert hits() == ["http://a.test/1.jpg"] and (folder / "pictures.parquet").stat().st_mtime_ns == made
+    write_rows(path, ["1\tRosa canina", "2\tRosa canina"], ["1\thttp://a.test/1.jpg", "2\thttp://a.test/2.jpg"])
+    assert hits() == ["http://a.test/1.jpg", "http://a.test/2.jpg"]
+    assert {file.name for file in folder.iterdir()} == {"pictures.parquet", "pictures.json"}
+
+
+def test_the_doi_to_cite_is_found_in_the_archive(tmp_path: Path, samples: Path) -> None:
+    eml = "<eml><dataset><alternateIdentifier>https://doi.org/10.15468/dl.np3k7j</alternateIdentifier></dataset></eml>"
+    path = tmp_path / "a.zip"
+    texts = {"occurrence__txt": "id\tname\n", "multimedia__txt": "id\tpicture\n", "metadata__xml": eml}
+    write(path, meta__xml=described(RECORDS, PICTURES), **texts)
+    source = DarwinCoreArchive({"path": str(path), "basis_of_record": LIVING})
+    source.prepare([], Answers(tmp_path, "", 1))
+    assert source.facts() == {"doi": "10.15468/dl.np3k7j", "archive": "a.zip"}
+    assert Archive(samples / "gbif" / "download_dwca_2014.zip").doi is None, "of 2014; it names none"
+    assert DarwinCoreArchive({"path": "x/b.zip", "doi": "10.1/x"}).facts() == {"doi": "10.1/x", "archive": "b.zip"}

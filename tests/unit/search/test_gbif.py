@@ -15,7 +15,8 @@ from servers import Answer, scripted_server
 
 from kg2clip import tables, web
 from kg2clip.errors import IncompleteError, UserError
-from kg2clip.search.gbif import GbifSearch, download, matched_key, picture_predicate, read_occurrences
+from kg2clip.search.gbif import GbifSearch, matched_key, read_occurrences
+from kg2clip.search.gbif_download import GbifDownload, download, picture_predicate
 from kg2clip.search.run import search_source
 from kg2clip.search.source import Answers
 
@@ -142,16 +143,19 @@ def test_searching_pages_until_enough(samples: Path, tmp_path: Path, monkeypatch
         assert len(seen) == calls, "GBIF knows scientific names only: nothing is asked"
 
 
-def test_bulk_use_is_refused(samples: Path, tmp_path: Path, monkeypatch, quick: None) -> None:
-    answer, _ = service(samples, 10)
+def test_bulk_use_is_refused_before_the_first_call(samples: Path, tmp_path: Path, monkeypatch, quick: None) -> None:
+    answer, _ = service(samples, 700)
     with scripted_server(answer) as (port, seen):
         monkeypatch.setenv(web.RESOLVE, json.dumps({"gbif.test": f"127.0.0.1:{port}"}))
-        for _ in range(2):  # a second run does not get further
-            source, answers = GbifSearch({**WANTED, "max_calls": 5}), Answers(tmp_path, "", 1000)
-            names = [query(f"Rosa {letter}", entityID=letter) for letter in "abc"]
-            with pytest.raises(IncompleteError, match="more than 5 answers.*use a download"):
-                search_source(source, names, answers, 200, 200, {})
-        assert len(seen) == 4, "five answers, of which one was kept: the three names have one key here"
+        source, answers = GbifSearch({**WANTED, "max_calls": 5}), Answers(tmp_path, "", 1000)
+        names = [query(f"Rosa {letter}", entityID=letter) for letter in "abc"]
+        with pytest.raises(UserError, match="3 names need at least 6 answers .* may use 5 .*gbifdownload"):
+            search_source(source, names, answers, 200, 200, {})
+        assert seen == []
+        long = GbifSearch({**WANTED, "max_calls": 2})  # one name, whose pages are many
+        with pytest.raises(UserError, match="more than 2 answers.*gbifdownload"):
+            list(long.pages(query("Rosa canina"), answers))
+        assert len(seen) == 2
 
 
 def test_an_unknown_value_is_told_in_gbifs_words(samples: Path, tmp_path: Path, monkeypatch) -> None:
@@ -280,3 +284,43 @@ def test_what_keeps_a_request_from_being_made_is_told(gbif: Service, tmp_path: P
     monkeypatch.delenv("GBIF_PASSWORD")
     with pytest.raises(UserError, match="set the environment variables GBIF_USER and GBIF_PASSWORD"):
         fetch(tmp_path / "gbif.zip")
+
+
+def test_the_source_requests_one_download_for_all_names(samples: Path, gbif: Service, tmp_path: Path) -> None:
+    whole = (samples / "gbif" / "download_dwca_2014.zip").read_bytes()
+    gbif.zips, gbif.status["succeeded"]["size"] = [(200, {}, whole)], len(whole)
+    matches = {"Bombus ephippiatus": "1340416", "Bombus": "1340278"}
+    served = gbif.answer
+
+    def answer(path: str, body: bytes) -> Answer:
+        name = parse_qs(urlsplit(path).query).get("scientificName", [""])[0]
+        if not name:
+            return served(path, body)
+        match = recorded(samples, "species_match_exact.json")
+        match["usage"] |= {"key": matches.get(name, "0"), "canonicalName": name if name in matches else "other"}
+        return 200, {}, json.dumps(match).encode()
+
+    gbif.answer = answer  # type: ignore[method-assign]
+    wanted = {
+        "api": API, "basis_of_record": ["PRESERVED_SPECIMEN"], "taxon_keys": [], "max_gigabytes": 1, "per_query": 200,
+    }  # fmt: skip
+    asked = [query(name) for name in (*matches, "Bombus unknownus")] + [query("bee", nameKind="vernacular")]
+    with scripted_server(answer) as (port, seen), pytest.MonkeyPatch.context() as patch:
+        patch.setenv(web.RESOLVE, json.dumps({"gbif.test": f"127.0.0.1:{port}"}))
+        source, answers = GbifDownload(wanted), Answers(tmp_path / "answers", "", 1000)
+        rows = search_source(source, asked, answers, 200, 200, {})
+        request = next(json.loads(line.split(" ", 1)[1]) for line in seen if "creator" in line)
+        assert request["predicate"]["predicates"][0]["values"] == ["1340278", "1340416"]
+        assert {row["queryID"] for row in rows} == {"q:Bombus ephippiatus", "q:Bombus"}
+        assert {row["source"] for row in rows} == {"gbifdownload"}
+        assert source.facts() == {"doi": "10.15468/dl.np3k7j", "download": "0026011-250827131500795", "records": 22235}
+        calls = len(seen)
+        assert search_source(GbifDownload(wanted), asked, answers, 200, 200, {}) == rows
+        assert len(seen) == calls, "the download is there: nothing is asked again"
+        other = GbifDownload({**wanted, "taxon_keys": [1340278]})
+        search_source(other, asked, answers, 200, 200, {})
+        request = [json.loads(line.split(" ", 1)[1]) for line in seen if "creator" in line][-1]
+        assert request["predicate"]["predicates"][0]["values"] == ["1340278"], "a branch by its key"
+    many = [query(f"Rosa {number}") for number in range(9_001)]
+    with pytest.raises(UserError, match="9001 names are too many .*taxon_keys"):
+        GbifDownload(wanted).prepare(many, answers)
