@@ -29,10 +29,10 @@ def main() -> None:
     with only_writer(answers):
         endpoint = Endpoint(wanted["endpoint"], config["contact"], answers, wanted["snapshot"])
         rows, counts = export_entities(endpoint, wanted)
-    tables.write(rows, tables.ENTITIES, arguments.output)
+        tables.write_stream(rows, tables.ENTITIES, arguments.output)
     packages = ("SPARQLWrapper", "ijson", "requests")
     facts = {"endpoint": endpoint.url, "queriesAsked": endpoint.asked, "queries": endpoint.record()}
-    provenance.write(arguments.provenance, "export_entities", config, SECTIONS, counts, packages, **facts)
+    provenance.write(arguments.provenance, "export_entities", config, SECTIONS, dict(counts), packages, **facts)
 
 
 if __name__ == "__main__":

@@ -83,10 +83,18 @@ def oxigraph(folder: Path, triples: str) -> Iterator[int]:
     """Serve triples (N-Triples or Turtle) with Oxigraph; give its port."""
     program = str(Path(sys.executable).with_name("oxigraph"))
     (folder / "graph.ttl").write_text(triples, encoding="utf-8")
-    store = str(folder / "store")
+    store = folder / "store"
     subprocess.run(
         [program, "load", "--location", store, "--file", str(folder / "graph.ttl")], check=True, capture_output=True
     )
+    with serve_store(store) as port:
+        yield port
+
+
+@contextmanager
+def serve_store(store: Path) -> Iterator[int]:
+    """Serve what Oxigraph has stored in a folder; give its port."""
+    program = str(Path(sys.executable).with_name("oxigraph"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

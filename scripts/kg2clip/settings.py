@@ -142,8 +142,12 @@ def _unknown_key(place: str, key: str, known: list[str]) -> str:
 
 
 def _check_relations(settings: Settings) -> list[str]:
-    lanes = settings["download"]["lanes"]
+    lanes, knowledge = settings["download"]["lanes"], settings["knowledge"]
     messages = []
+    if not knowledge["roots"] and not knowledge["classes"]:
+        messages.append(
+            "knowledge.roots is missing: name a branch of life there (Apidae), or things in knowledge.classes"
+        )
     if "web" not in lanes:
         messages.append("download.lanes has no lane named web, which takes the hosts that no other lane names; add it")
     if (total := sum(lane["batches"] for lane in lanes.values())) > MAX_BATCHES:

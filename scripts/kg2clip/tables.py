@@ -5,7 +5,8 @@ Names are Darwin Core and Audiovisual Core terms where one exists, in their lowe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,20 @@ def write(rows: Sequence[Mapping[str, Any]] | pd.DataFrame | pa.Table, schema: p
     table = as_table(rows, schema)
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def write_stream(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, path: Path | str, at_a_time: int = 5000) -> int:
+    """Write rows as they come, `at_a_time` in memory, atomically, and return their number.
+
+    Raises:
+        KeyError: a row has a column that the schema does not know.
+    """
+    count, waiting = 0, iter(rows)
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        while group := list(islice(waiting, at_a_time)):
+            writer.write_table(as_table(group, schema))
+            count += len(group)
+    return count
 
 
 def as_table(rows: Sequence[Mapping[str, Any]] | pd.DataFrame | pa.Table, schema: pa.Schema) -> pa.Table:

@@ -10,7 +10,9 @@ from servers import oxigraph
 
 from kg2clip import settings, tables, web
 from kg2clip.errors import UserError
-from kg2clip.knowledge.export import export_entities, find_roots, lineage
+from kg2clip.knowledge import export
+from kg2clip.knowledge.lineage import levels, walk, warn_of_cycles
+from kg2clip.knowledge.roots import find_roots
 from kg2clip.knowledge.sparql import Endpoint
 
 GRAPH = """
@@ -50,6 +52,11 @@ def endpoint(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Endp
     return Endpoint("http://graph.test/query", "", tmp_path / "answers")
 
 
+def export_entities(endpoint: Endpoint, settings_: dict) -> tuple[list[dict], dict[str, int]]:
+    rows, counts = export.export_entities(endpoint, settings_)
+    return list(rows), dict(counts)
+
+
 def wanted(**changes):
     return settings.complete({"project": "x", "knowledge": {"roots": ["Q10"], **changes}}, "test")["knowledge"]
 
@@ -57,13 +64,12 @@ def wanted(**changes):
 def test_entities_have_names_ancestors_and_attributes(endpoint: Endpoint) -> None:
     rows, counts = export_entities(endpoint, wanted())
     assert counts == {
-        "taxa below the roots": 5,
+        "found below the roots": 5,
         "of another rank": 2,
         "without picture": 1,
-        "with too few sitelinks": 0,
         "exported": 2,
     }
-    assert counts["taxa below the roots"] == sum(list(counts.values())[1:])
+    assert counts["found below the roots"] == sum(list(counts.values())[1:])
     dunnock = next(row for row in rows if row["entityID"] == "wd:Q11")
     assert dunnock["vernacularName"] == "dunnock"
     assert dunnock["taxonID"] == "ncbi:670355"
@@ -86,7 +92,7 @@ def test_cycles_end_diamonds_count_once_and_a_q_number_is_no_name(endpoint: Endp
 
 def test_filters(endpoint: Endpoint) -> None:
     rows, counts = export_entities(endpoint, wanted(require_image=False))
-    assert len(rows) == 3 and counts["without picture"] == 0
+    assert len(rows) == 3 and "without picture" not in counts
     rows, counts = export_entities(endpoint, wanted(min_sitelinks=5))
     assert [row["entityID"] for row in rows] == ["wd:Q11"] and counts["with too few sitelinks"] == 1
     with pytest.raises(UserError, match="passes the filters"):
@@ -120,4 +126,7 @@ def test_two_exports_are_equal(endpoint: Endpoint, port: int, tmp_path: Path) ->
 
 def test_lineage_ends_in_a_cycle() -> None:
     parents = {"a": ["b", "c"], "b": ["d"], "c": ["d", "a"], "d": ["b"]}
-    assert lineage("a", lambda key: parents[key]) == ["b", "c", "d"]
+    assert walk("a", parents) == ["b", "c", "d"]
+    assert levels("a", parents) == [["b", "c"], ["d"]]
+    assert sorted(map(set, warn_of_cycles(parents)), key=len) == [{"a", "c"}, {"b", "d"}]
+    assert warn_of_cycles({"root": ["root"], "a": ["root"]}) == []
