@@ -21,15 +21,19 @@ from kg2clip.knowledge.nodes import Node, read_nodes
 from kg2clip.knowledge.roots import find_classes, find_roots
 from kg2clip.knowledge.sparql import Endpoint, literal
 from kg2clip.knowledge.vocabulary import INVISIBLE, curie
+from kg2clip.knowledge.wordnet_merge import match, merged, own_entities
 from kg2clip.progress import Progress
 from kg2clip.settings import Settings
+from kg2clip.wordnet import read_wordnet
 
 log = logging.getLogger(__name__)
+
+Entity = dict[str, Any]  # a row of tables.ENTITIES
 
 AT_A_TIME = 2000  # members read and written together
 
 
-def export_entities(endpoint: Endpoint, wanted: Settings) -> tuple[Iterator[dict[str, Any]], Counter[str]]:
+def export_entities(endpoint: Endpoint, wanted: Settings) -> tuple[Iterator[Entity], Counter[str]]:
     """All entities of the config's section `knowledge`, as rows of `tables.ENTITIES` in the order of entityID.
 
     The rows are read as they are taken. The counts say how many nodes were found and left out, and why; they add up.
@@ -57,7 +61,20 @@ def export_entities(endpoint: Endpoint, wanted: Settings) -> tuple[Iterator[dict
             "Widen knowledge.ranks, or set require_image: false or a lower min_sitelinks"
         )
     counts["exported"] = len(members)
-    return _rows(endpoint, members, parents, above, frozenset(classes), from_file, wanted), counts
+
+    def read_rows() -> Iterator[Entity]:
+        return _rows(endpoint, members, parents, above, frozenset(classes), from_file, wanted)
+
+    if not wanted["wordnet"]:
+        return read_rows(), counts
+    wordnet = read_wordnet(Path(wanted["wordnet"]))
+    matched = match(wordnet, read_rows())  # the graph's answers are kept: reading twice asks once
+    named = [name["text"] for node in read_nodes(endpoint, roots, wanted).values() for name in node.name_rows()]
+    own = list(own_entities(wordnet, named, matched))
+    log.info("WordNet %s: %d synsets are entities, %d new entities", wordnet.version, len(matched), len(own))
+    for key in ("found below the roots", "exported"):
+        counts[key] += len(own)
+    return merged(read_rows(), own, wordnet, matched), counts
 
 
 def _leave_out(members: dict[str, Member], counts: Counter[str], reason: str, holds: Callable[[str], bool]) -> None:
@@ -94,7 +111,7 @@ def _rows(
     classes: frozenset[str],
     from_file: Mapping[str, Sequence[Attribute]],
     wanted: Settings,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Entity]:
     with Progress(total=len(members), desc="entities", unit="entities") as progress:
         for page in _batches(sorted(members, key=curie), AT_A_TIME):
             nodes = read_nodes(endpoint, page, wanted)
@@ -135,7 +152,7 @@ def _read_attributes(endpoint: Endpoint, members: list[str], wanted: Settings) -
     return found
 
 
-def _entity(node: Node, above: Sequence[Sequence[Node]], languages: list[str]) -> dict[str, Any]:
+def _entity(node: Node, above: Sequence[Sequence[Node]], languages: list[str]) -> Entity:
     line = [ancestor for level in above for ancestor in level]
     natural = natural_type(above, languages)
     return {

@@ -87,7 +87,8 @@ def ensure_built(folder: Path, wanted: Settings) -> None:
     inaturalist.open_data(folder)
     gbif.write_occurrences(occurrences, folder)
     images = {page.species: page.title for page in reversed(pages) if page.fault is None and page.copy_kind is None}
-    taxa = graph.build_store(folder, wanted["branches"], species, images)
+    wordnet = Path(wanted["wordnet"]) if wanted["wordnet"] else None
+    taxa = graph.build_store(folder, wanted["branches"], species, images, wordnet)
     truth = [truth_row(page, hashes.get(page.title)) for page in pages]
     truth += [
         gbif.truth_row(occurrence, media, others_hashes.get(media.path.lstrip("/")))

@@ -2,7 +2,7 @@
 
 Whole branches are loaded, and the lineages of the collection's species up to the root. Taxa with a Wikidata item bear
 its number, the others an NCBI address. Pictures (P18), colours (P462), aliases and synonyms come from the
-collection's own table.
+collection's own table. Things other than organisms are WordNet's nouns, in the same shape.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from taxoniq import NoValue, Taxon
 
 from kg2clip.errors import UserError
 from kg2clip.mirror.rendered import Species
+from kg2clip.wordnet import WordNet, read_wordnet
 
 ENTITY = "http://www.wikidata.org/entity/"
 DIRECT = "http://www.wikidata.org/prop/direct/"
 NCBI = "http://purl.obolibrary.org/obo/NCBITaxon_"
+SYNSET = "http://wordnet-rdf.princeton.edu/id/"
 LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
 ALIAS = "http://www.w3.org/2004/02/skos/core#altLabel"
 DESCRIPTION = "http://schema.org/description"
@@ -42,13 +44,20 @@ COLOURS = {
 }  # fmt: skip
 
 
-def build_store(folder: Path, branches: Sequence[str], species: Sequence[Species], images: Mapping[str, str]) -> int:
+def build_store(
+    folder: Path,
+    branches: Sequence[str],
+    species: Sequence[Species],
+    images: Mapping[str, str],
+    wordnet: Path | None = None,
+) -> int:
     """Write the triples, load them into a new Oxigraph store at `folder`/store, and return the number of taxa.
 
     Args:
         branches: scientific names of branches that are loaded whole.
         species: the collection; their lineages are loaded too.
         images: file name of a species' picture, by scientific name.
+        wordnet: a folder of WordNet, whose nouns are loaded as things other than taxa.
     """
     triples = folder / "graph.nt"
     taxa = collect_taxa(branches, species)
@@ -59,6 +68,8 @@ def build_store(folder: Path, branches: Sequence[str], species: Sequence[Species
             file.writelines(_taxon(taxon, nodes))
         for shown in species:
             file.writelines(_shown(shown, nodes[shown.taxon_id], images.get(shown.scientific_name)))
+        if wordnet:
+            file.writelines(things(read_wordnet(wordnet)))
     command = ["oxigraph", "load", "--location", str(folder / "store"), "--file", str(triples)]
     subprocess.run(command, check=True, capture_output=True)
     triples.unlink()
@@ -142,6 +153,17 @@ def _shown(species: Species, node: str, image: str | None) -> Iterator[str]:
         yield _triple(value, LABEL, _literal(colour, "en"))
     if image:
         yield _triple(node, DIRECT + "P18", f"<{FILE_PATH}{image.replace(' ', '%20')}>")
+
+
+def things(wordnet: WordNet) -> Iterator[str]:
+    """WordNet's nouns in Wikidata's shape: what is a kind of what (P279), what an instance of what (P31)."""
+    for synset in wordnet.synsets.values():
+        node = SYNSET + synset.id
+        above = DIRECT + ("P31" if synset.instance else "P279")
+        yield from (_triple(node, above, f"<{SYNSET}{up}>") for up in synset.hypernyms)
+        yield _triple(node, LABEL, _literal(synset.words[0], "en"))
+        yield from (_triple(node, ALIAS, _literal(word, "en")) for word in synset.words[1:])
+        yield _triple(node, DESCRIPTION, _literal(synset.gloss, "en"))
 
 
 def _value(taxon: Taxon, attribute: str) -> str:

@@ -167,6 +167,21 @@ def test_living_things_and_things_in_one_export(export) -> None:
     assert set(found) == {"wd:Q3", "wd:Q4", "wd:Q101"}
 
 
+def test_wordnets_living_things_are_merged_and_counted(export, tmp_path: Path) -> None:
+    lines = [
+        "  1 WordNet 3.0 Copyright 2006 by Princeton University.",
+        "00000010 03 n 01 living_thing 0 000 | alive",
+        "00000020 03 n 01 animal 0 001 @ 00000010 n 0000 | a creature",
+        "00000030 05 n 02 dog 0 Canis_familiaris 0 001 @ 00000020 n 0000 | a member of the genus Canis",
+        "00000040 05 n 01 okapi 0 001 @ 00000020 n 0000 | similar to the giraffe",
+    ]
+    (tmp_path / "data.noun").write_text("\n".join(lines))
+    found, _ = export(roots=["Q1"], wordnet=str(tmp_path))
+    assert set(found) == {"wd:Q3", "wd:Q4", "wd:Q8", "wn:00000040-n"}
+    assert list(found) == sorted(found), "in the order of entityID"
+    assert {"scheme": "wordnet30", "value": "00000030-n"} in found["wd:Q3"]["identifiers"]
+
+
 def test_a_class_that_is_none_or_several(export) -> None:
     with pytest.raises(UserError, match=r"knowledge\.classes: no class 'spaceship'"):
         export(classes=["spaceship"])
