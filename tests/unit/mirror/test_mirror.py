@@ -35,6 +35,7 @@ SMALL = {
     "branches": ["Prunellidae"],
     "observations": 2,
     "occurrences": 2,
+    "wordnet": "",
 }
 
 
