@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from kg2clip import provenance, tables, web
-from kg2clip.download import reasons
+from kg2clip.download import media, reasons
 from kg2clip.download.engine import Engine, StoppedError
 from kg2clip.download.fetch import Fetcher, Host, Job
 from kg2clip.download.selection import Batch, Candidate, select
 from kg2clip.download.shards import Archive, Journal, Row, Shard
 from kg2clip.errors import IncompleteError, UserError
-from kg2clip.files import only_writer
+from kg2clip.files import only_writer, sha256_bytes
 from kg2clip.identifiers import stable_hash
 from kg2clip.progress import Progress
 from kg2clip.settings import Settings
@@ -93,7 +93,7 @@ def _reuse(batch: Batch, shards: Sequence[Shard]) -> None:
             for candidate in shard.candidates:
                 if candidate.key in journal.rows:
                     continue
-                if candidate.url is None:
+                if candidate.url is None and candidate.file is None:
                     journal.append(_row(batch, candidate, reasons.BAD_URL), None)
                 elif found := archive.find(candidate):
                     journal.append({**found[0], "batch": batch.name, "lane": batch.lane.name}, found[1])
@@ -113,7 +113,7 @@ def _fetch(batch: Batch, shards: Sequence[Shard], settings: Settings) -> dict[in
         ThreadPoolExecutor(OPEN_SHARDS, "shard") as pool,
     ):
         board = _Board(bar, fetcher)
-        futures = {shard.number: pool.submit(_fetch_shard, batch, shard, engine, board) for shard in shards}
+        futures = {shard.number: pool.submit(_fetch_shard, batch, shard, engine, board, settings) for shard in shards}
         try:
             wait(futures.values())
         except BaseException:
@@ -130,9 +130,12 @@ def _fetch(batch: Batch, shards: Sequence[Shard], settings: Settings) -> dict[in
     return rows
 
 
-def _fetch_shard(batch: Batch, shard: Shard, engine: Engine, board: _Board) -> list[Row]:
+def _fetch_shard(batch: Batch, shard: Shard, engine: Engine, board: _Board, settings: Settings) -> list[Row]:
     with Journal(shard) as journal:
         wanted = [candidate for candidate in shard.candidates if candidate.key not in journal.rows]
+        for own in (candidate for candidate in wanted if candidate.file):
+            journal.append(*_read_own(batch, own, settings["download"]["max_bytes"]))
+        wanted = [candidate for candidate in wanted if not candidate.file]
         board.advance(len(shard.candidates) - len(wanted))
         failed_for_now: list[Row] = []
 
@@ -197,6 +200,22 @@ def _row_of(batch: Batch, candidate: Candidate, job: Job, sha256: str | None) ->
         bytes=len(outcome.body) if outcome.body is not None else None,
         sha256=sha256,
     )
+
+
+def _read_own(batch: Batch, candidate: Candidate, max_bytes: int) -> tuple[Row, bytes | None]:
+    """The row and the bytes of a picture in the user's own folder."""
+    assert candidate.file is not None
+    try:
+        if candidate.file.stat().st_size > max_bytes:
+            return _row(batch, candidate, reasons.TOO_LARGE), None
+        body = candidate.file.read_bytes()
+    except OSError:
+        return _row(batch, candidate, reasons.UNREADABLE), None
+    kind = media.media_type(body, "")
+    reason = reasons.EMPTY if not body else None if media.may_be_image(kind) else reasons.NOT_AN_IMAGE
+    if reason:
+        return _row(batch, candidate, reason, mediaType=kind or None), None
+    return _row(batch, candidate, None, mediaType=kind, bytes=len(body), sha256=sha256_bytes(body)), body
 
 
 def _check_contacts(shards: Iterable[Shard], settings: Settings) -> None:

@@ -24,6 +24,7 @@ UNKNOWN_HOST = "dns"
 CERTIFICATE = "certificate"
 NOT_AN_IMAGE = "not-an-image"
 EMPTY = "empty"
+UNREADABLE = "unreadable"  # a file of the user's own folder
 REDIRECT_LOOP = "redirect-loop"
 TOO_MANY_REDIRECTS = "too-many-redirects"
 # failed for now

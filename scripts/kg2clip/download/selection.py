@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kg2clip import web
+from kg2clip import folder, web
 from kg2clip.download.lanes import Lane, batch_name, batch_names, batch_of, lane_of, lanes, shard_of
 from kg2clip.errors import UserError
 from kg2clip.settings import Settings
@@ -24,6 +24,7 @@ class Candidate:
     uri: str | None
     url: str | None
     host: str | None
+    file: Path | None = None  # of a picture in the user's own folder, which is read and not fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def select(path: Path, name: str, settings: Settings) -> Batch:
         shard = shards[shard_of(key, len(shards))]
         if key in shard:
             raise UserError(f"{path} holds the candidate {key} twice. Make it again with: snakemake -f {path}")
-        shard[key] = Candidate(key, uri, _wire_form(uri), host)
+        shard[key] = Candidate(key, uri, _wire_form(uri), host, folder.find(uri, key, settings))
     return Batch(name, wanted, tuple(tuple(shard[key] for key in sorted(shard)) for shard in shards))
 
 

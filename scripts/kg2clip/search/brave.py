@@ -11,13 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from kg2clip import provenance, web
+from kg2clip import web
 from kg2clip.errors import UserError
-from kg2clip.identifiers import candidate_id
-from kg2clip.search import licenses
+from kg2clip.search.hits import hit
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
-from kg2clip.texts import clean
 
 KEY = "BRAVE_API_KEY"
 COUNT = 100  # results asked for; the API gives 200 at most
@@ -71,7 +69,7 @@ def search_text(text: str) -> str:
 
 def read_results(answer: Mapping[str, Any]) -> list[Hit]:
     """The results of an answer, in its order; those without a picture's address are left out."""
-    return [hit for result in answer.get("results") or [] if (hit := _read(result))]
+    return [found for result in answer.get("results") or [] if (found := _read(result))]
 
 
 def _read(result: Mapping[str, Any]) -> Hit | None:
@@ -79,21 +77,16 @@ def _read(result: Mapping[str, Any]) -> Hit | None:
     address = _text(picture.get("url"))
     if not address:
         return None
-    return {
-        "candidateID": candidate_id(BraveImages.name, address),
-        "source": BraveImages.name,
-        "sourceID": address,
-        "accessURI": address,
-        "originalURI": address,
-        "furtherInformationURL": _text(result.get("url")),
-        "title": clean(_text(result.get("title"))),
-        "altText": None,
-        "description": None,
-        "width": _side(picture.get("width")),
-        "height": _side(picture.get("height")),
-        "license": licenses.UNKNOWN,
-        "retrieved": provenance.now(),
-    }
+    return hit(
+        BraveImages.name,
+        address,
+        address,
+        page=_text(result.get("url")),
+        title=_text(result.get("title")),
+        originalURI=address,
+        width=_side(picture.get("width")),
+        height=_side(picture.get("height")),
+    )
 
 
 def _text(value: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Wikimedia Commons: full-text search over file pages (MediaWiki API, generator=search with imageinfo).
+"""Wikimedia Commons: full-text search over file pages, and the walk through a taxon's category (MediaWiki API).
 
 Terms: keyless; at most 3 calls at a time, an honest agent string, thumbnails at the standard widths only (reference:
 harvest 3.2). An answer is complete when it says `batchcomplete`; until then the same pages come again with other
@@ -7,6 +7,7 @@ properties and are merged by page id (../shared/samples/README.md).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,29 +32,103 @@ class Commons(Source):
     def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
         """The hits of a query, a list for each complete answer."""
         request = {
-            "action": "query",
-            "format": "json",
-            "maxlag": "5",
             "generator": "search",
             "gsrsearch": search_text(query),
             "gsrnamespace": "6",
             "gsrlimit": str(min(PAGE_SIZE, self._wanted["per_query"])),
-            "prop": "imageinfo",
-            "iiprop": "url|size|mime|sha1|extmetadata",
-            "iiurlwidth": str(self._wanted["thumbnail_width"]),
+            **picture_properties(self._wanted),
         }
-        more: dict[str, str] = {}
-        found: dict[str, dict[str, Any]] = {}
-        while True:
-            answer = answers.get(self._wanted["api"], {**request, **more})
-            for page_id, page in answer.get("query", {}).get("pages", {}).items():
-                found[page_id] = {**found.get(page_id, {}), **page}
-            more = {key: str(value) for key, value in answer.get("continue", {}).items()}
-            if "batchcomplete" in answer or not more:
-                yield read_pages(found.values())
-                found = {}
-            if not more:
+        for pages in ask_in_batches(self._wanted["api"], request, answers):
+            yield read_pages(pages.values())
+
+
+class CommonsCategories(Source):
+    """The source `commonscategories`: the files in the category that bears a taxon's name, and in those below it.
+
+    The hits are Commons' own (source, sourceID and candidateID): a file that search finds too is one candidate.
+    Categories of maps, drawings, stamps and the like are left out, by their names.
+    """
+
+    name = "commonscategories"
+
+    def __init__(self, wanted: Settings) -> None:
+        self._wanted = wanted
+
+    def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
+        """The pictures of the category that the query names, then those of the categories below, level by level."""
+        if query["kind"] != "noun" or query["nameKind"] not in ("scientific", "synonym"):
+            return  # categories bear scientific names
+        level = [f"Category:{_plain(query['name'])}"]
+        seen = set(level)
+        for depth in range(self._wanted["depth"] + 1):
+            for category in level:
+                yield from self._files(category, answers)
+            if depth == self._wanted["depth"]:
                 return
+            below = [title for category in level for title in self._categories(category, answers)]
+            level = [title for title in dict.fromkeys(below) if title not in seen and not ASIDE.search(title)]
+            seen.update(level)
+
+    def _files(self, category: str, answers: Answers) -> Iterator[list[Hit]]:
+        request = {
+            "generator": "categorymembers",
+            "gcmtitle": category,
+            "gcmtype": "file",
+            "gcmlimit": str(min(PAGE_SIZE, self._wanted["per_query"])),
+            **picture_properties(self._wanted),
+        }
+        for pages in ask_in_batches(self._wanted["api"], request, answers):
+            yield [hit for hit in read_pages(pages.values()) if _is_bitmap(hit["format"])]
+
+    def _categories(self, category: str, answers: Answers) -> Iterator[str]:
+        request = {"list": "categorymembers", "cmtitle": category, "cmtype": "subcat", "cmlimit": "500"}
+        for answer in ask(self._wanted["api"], request, answers):
+            for member in answer.get("query", {}).get("categorymembers", ()):
+                yield member["title"]
+
+
+# Categories below a taxon's that hold no photographs of it.
+ASIDE = re.compile(
+    r"\b(maps?|distributions?|ranges?|drawings?|illustrations?|paintings?|engravings?|lithographs?|plates|art|sculptures?"
+    r"|statues?|stamps?|coins?|heraldry|coats of arms|logos?|icons?|diagrams?|phylogen\w+|cladograms?|sounds?|audio"
+    r"|songs?|calls?|videos?|films?|gifs?|svg|texts?|books?|products|dishes|food|cuisine)\b",
+    re.IGNORECASE,
+)
+
+
+def _is_bitmap(media_type: str | None) -> bool:
+    return media_type is None or (media_type.startswith("image/") and "svg" not in media_type)
+
+
+def picture_properties(wanted: Settings) -> dict[str, str]:
+    """What to ask of each file."""
+    return {
+        "prop": "imageinfo",
+        "iiprop": "url|size|mime|sha1|extmetadata",
+        "iiurlwidth": str(wanted["thumbnail_width"]),
+    }
+
+
+def ask(api: str, request: Mapping[str, str], answers: Answers) -> Iterator[dict[str, Any]]:
+    """All answers to a query, each continued with what the one before said."""
+    more: dict[str, str] = {}
+    while True:
+        answer = answers.get(api, {"action": "query", "format": "json", "maxlag": "5", **request, **more})
+        yield answer
+        more = {key: str(value) for key, value in answer.get("continue", {}).items()}
+        if not more:
+            return
+
+
+def ask_in_batches(api: str, request: Mapping[str, str], answers: Answers) -> Iterator[dict[str, dict[str, Any]]]:
+    """Pages by their ids, a batch at a time, merged over the answers that a batch comes in."""
+    found: dict[str, dict[str, Any]] = {}
+    for answer in ask(api, request, answers):
+        for page_id, page in answer.get("query", {}).get("pages", {}).items():
+            found[page_id] = {**found.get(page_id, {}), **page}
+        if "batchcomplete" in answer or "continue" not in answer:
+            yield found
+            found = {}
 
 
 def search_text(query: Query) -> str:

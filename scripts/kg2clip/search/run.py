@@ -13,12 +13,13 @@ import pyarrow as pa
 from kg2clip import tables
 from kg2clip.progress import Progress
 from kg2clip.search.brave import BraveImages
-from kg2clip.search.commons import Commons
+from kg2clip.search.commons import Commons, CommonsCategories
 from kg2clip.search.darwin_core import DarwinCoreArchive
 from kg2clip.search.gbif import GbifSearch
 from kg2clip.search.gbif_download import GbifDownload
 from kg2clip.search.inaturalist import INaturalist
 from kg2clip.search.inaturalist_tables import INaturalistOpenData
+from kg2clip.search.own import OwnFolder, OwnTable
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.search.wikidata import WikidataImages
 from kg2clip.settings import Settings
@@ -28,11 +29,14 @@ Entities = Sequence[Mapping[str, Any]]  # rows of tables.ENTITIES
 SOURCES: Mapping[str, Callable[[Settings, Entities], Source]] = {
     "wikidata": lambda wanted, entities: WikidataImages(wanted, {row["entityID"]: row["images"] for row in entities}),
     "commons": lambda wanted, _: Commons(wanted),
+    "commonscategories": lambda wanted, _: CommonsCategories(wanted),
     "inaturalist": lambda wanted, _: INaturalist(wanted),
     "inaturalistopendata": lambda wanted, _: INaturalistOpenData(wanted),
     "gbif": lambda wanted, _: GbifSearch(wanted),
     "gbifdownload": lambda wanted, _: GbifDownload(wanted),
     "darwincore": lambda wanted, _: DarwinCoreArchive(wanted),
+    "table": lambda wanted, _: OwnTable(wanted),
+    "folder": lambda wanted, _: OwnFolder(wanted),
     "brave": lambda wanted, _: BraveImages(wanted),
 }
 

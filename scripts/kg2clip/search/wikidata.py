@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kg2clip.search.commons import PAGE_SIZE, read_pages
+from kg2clip.search.commons import PAGE_SIZE, ask, picture_properties, read_pages
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 
@@ -52,28 +52,18 @@ class WikidataImages(Source):
     def _ask(self, titles: Sequence[str], answers: Answers) -> dict[str, dict[str, Any]]:
         """File pages by the title that was asked for; a file that is missing is left out."""
         request = {
-            "action": "query",
-            "format": "json",
-            "maxlag": "5",
             "titles": "|".join(titles),
             "redirects": "1",  # files are renamed, and P18 keeps the old name for a while
-            "prop": "imageinfo",
-            "iiprop": "url|size|mime|sha1|extmetadata",
-            "iiurlwidth": str(self._wanted["thumbnail_width"]),
+            **picture_properties(self._wanted),
         }
         pages: dict[str, dict[str, Any]] = {}
         leads: dict[str, str] = {}
-        more: dict[str, str] = {}
-        while True:
-            answer = answers.get(self._wanted["api"], {**request, **more})
+        for answer in ask(self._wanted["api"], request, answers):
             said = answer.get("query", {})
             for step in (*said.get("normalized", ()), *said.get("redirects", ())):
                 leads[step["from"]] = step["to"]
             for page in said.get("pages", {}).values():
                 pages[page["title"]] = {**pages.get(page["title"], {}), **page}
-            more = {key: str(value) for key, value in answer.get("continue", {}).items()}
-            if not more:
-                break
         return {title: pages[end] for title in titles if (end := _follow(title, leads)) in pages}
 
 

@@ -15,7 +15,7 @@ from kg2clip.errors import UserError
 from kg2clip.mirror.commons import FilePages
 from kg2clip.mirror.plan import plan_files
 from kg2clip.mirror.rendered import species
-from kg2clip.search.commons import Commons, read_pages, search_text
+from kg2clip.search.commons import ASIDE, Commons, CommonsCategories, read_pages, search_text
 from kg2clip.search.run import merge_hits, search_source
 from kg2clip.search.source import Answers
 
@@ -151,3 +151,54 @@ def test_a_busy_source_is_asked_again(tmp_path: Path, monkeypatch) -> None:
     assert len(seen) == 3
     ledger = (tmp_path / "calls.jsonl").read_text().splitlines()
     assert [json.loads(line)["status"] for line in ledger] == [200, 429, 200]
+
+
+def test_a_category_is_walked_level_by_level_each_once(samples: Path, tmp_path: Path, monkeypatch) -> None:
+    pages = pages_of(samples / "commons" / "allimages_natural_history.json")
+    ids = sorted(pages)
+    below = {
+        "Category:Bombus terrestris": ["Category:Bombus terrestris (queens)", "Category:Maps of Bombus terrestris"],
+        # a cycle, and a level that is not asked for
+        "Category:Bombus terrestris (queens)": ["Category:Bombus terrestris", "Category:Deeper"],
+    }
+    files = {"Category:Bombus terrestris": ids[:2], "Category:Bombus terrestris (queens)": ids[1:3]}
+
+    def answer(path: str, _: bytes) -> tuple[int, dict[str, str], bytes]:
+        said = dict(parse_qsl(urlsplit(path).query))
+        if said.get("generator") == "categorymembers":
+            assert said["gcmtype"] == "file" and said["iiurlwidth"] == "960"
+            found = {"pages": {key: pages[key] for key in files.get(said["gcmtitle"], [])}}
+        else:
+            assert said["list"] == "categorymembers" and said["cmtype"] == "subcat"
+            found = {"categorymembers": [{"ns": 14, "title": title} for title in below.get(said["cmtitle"], [])]}
+        return 200, {}, json.dumps({"batchcomplete": "", "query": found}).encode()
+
+    wanted = {"api": "http://commons.test/w/api.php", "per_query": 200, "depth": 1, "thumbnail_width": 960}
+    asked = query("Bombus terrestris", nameKind="scientific")
+    with scripted_server(answer) as (port, seen):
+        monkeypatch.setenv(web.RESOLVE, json.dumps({"commons.test": f"127.0.0.1:{port}"}))
+        answers = Answers(tmp_path, "", 1000)
+        found = list(CommonsCategories(wanted).pages(asked, answers))
+        titles = [[hit["sourceID"] for hit in page] for page in found]
+        named = [pages[key]["title"].removeprefix("File:") for key in ids[:3]]
+        assert [set(page) for page in titles] == [set(named[:2]), set(named[1:])]
+        assert {hit["source"] for page in found for hit in page} == {"commons"}
+        assert len(seen) == 3, "two categories of files, one list of categories; no maps, nothing twice"
+        assert list(CommonsCategories(wanted).pages(query("bee", nameKind="vernacular"), answers)) == []
+        assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("title", "aside"),
+    [
+        ("Category:Distribution maps of Bombus", True),
+        ("Category:Bombus terrestris in art", True),
+        ("Category:Bird stamps", True),
+        ("Category:Videos of Turdus merula", True),
+        ("Category:Turdus merula (nests)", False),
+        ("Category:Bombus artemis", False),
+        ("Category:Turdus merula in Hesse", False),
+    ],
+)
+def test_categories_without_photographs_are_left_out(title: str, aside: bool) -> None:
+    assert bool(ASIDE.search(title)) == aside
