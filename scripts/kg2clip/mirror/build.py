@@ -182,7 +182,7 @@ def _draw_copies(collection: str, key: tuple[str, int, str], pages: list[FilePag
     name, picture_seed, subject = key
     # Seeded by species too: two species' maps must not be one picture.
     own_seed = int(stable_hash(name, picture_seed, length=8), 16)
-    picture = subjects.draw(subject, _draw(collection, name, picture_seed), own_seed)
+    picture = subjects.draw(subject, draw(collection, name, picture_seed), own_seed)
     exact = encode(picture, EXACT)  # what a leak copies byte for byte
     return [
         (
@@ -207,7 +207,7 @@ def _draw_others(folder: Path, collection: str, files: Sequence[tuple[str, int, 
 
 
 def _draw_plain(collection: str, wanted: tuple[str, int, str]) -> bytes:
-    return encode(_draw(collection, wanted[0], wanted[1]), EXACT)
+    return encode(draw(collection, wanted[0], wanted[1]), EXACT)
 
 
 def _write(path: Path, content: bytes) -> str:
@@ -216,7 +216,8 @@ def _write(path: Path, content: bytes) -> str:
     return sha256_bytes(content)
 
 
-def _draw(collection: str, name: str, picture_seed: int) -> Image.Image:
+def draw(collection: str, name: str, picture_seed: int) -> Image.Image:
+    """A picture of a species of the collection."""
     picture: Image.Image = COLLECTIONS[collection].draw(_by_name(collection)[name], picture_seed, WIDTH, HEIGHT)
     return picture
 
@@ -253,7 +254,7 @@ def _write_benchmark(folder: Path, collection: str, species: Sequence[Species], 
     write_text(folder / "zeroshot_classification_templates.txt", "".join(f"{line}\n" for line in TEMPLATES))
     names = [
         {
-            "entityID": _curie(nodes[one.taxon_id]),
+            "entityID": curie(nodes[one.taxon_id]),
             "scientificName": one.scientific_name,
             "vernacularName": one.vernacular_name,
         }
@@ -262,7 +263,8 @@ def _write_benchmark(folder: Path, collection: str, species: Sequence[Species], 
     write_json(folder / "classes.json", names)
 
 
-def _curie(node: str) -> str:
+def curie(node: str) -> str:
+    """The short form of a node's address: wd:Q25334, ncbi:37610."""
     return node.replace(graph.ENTITY, "wd:").replace(graph.NCBI, "ncbi:")
 
 

@@ -7,7 +7,9 @@ Answers have the shape of the recorded ones (../shared/samples/commons): `pages`
 from __future__ import annotations
 
 import hashlib
+import io
 import re
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +23,84 @@ from kg2clip.mirror.plan import COMMONS_HOST, PAGES, PICTURES, UPLOAD_HOST, File
 MAX_LIMIT = 50
 
 
-class FilePages:
+class Pages(ABC):
+    """File pages behind the API, however they are kept."""
+
+    @abstractmethod
+    def search(self, text: str) -> Sequence[FilePage]:
+        """Pages that a text finds, the best first."""
+
+    @abstractmethod
+    def titled(self, title: str) -> FilePage | None:
+        """The page of a title."""
+
+    @abstractmethod
+    def content(self, page: FilePage) -> bytes | None:
+        """A page's file; None where there is none."""
+
+    def answer(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """The answer to an API request."""
+        if parameters.get("action") == "query" and "titles" in parameters:
+            return {"batchcomplete": "", "query": {"pages": self._titled(parameters["titles"].split("|"))}}
+        if parameters.get("action") != "query" or parameters.get("generator") != "search":
+            return {"error": {"code": "badvalue", "info": "Unrecognized value for parameter."}}
+        if not parameters.get("gsrsearch", "").strip():
+            return {"error": {"code": "missingparam", "info": 'The "gsrsearch" parameter must be set.'}}
+        limit = max(1, min(MAX_LIMIT, int(parameters.get("gsrlimit", "10"))))
+        offset = int(parameters.get("gsroffset", "0"))
+        found = self.search(parameters["gsrsearch"])
+        answer: dict[str, Any] = {"batchcomplete": ""}
+        if len(found) > offset + limit:
+            answer["continue"] = {"gsroffset": offset + limit, "continue": "gsroffset||"}
+        if shown := found[offset : offset + limit]:
+            pages = {str(page.page_id): self._page(page, offset + place) for place, page in enumerate(shown, 1)}
+            answer["query"] = {"pages": pages}
+        return answer
+
+    def _titled(self, titles: Sequence[str]) -> dict[str, Any]:
+        """File pages by their titles; those that do not exist stand under negative ids."""
+        answer: dict[str, Any] = {}
+        for number, title in enumerate(titles, 1):
+            page = self.titled(title.removeprefix("File:"))
+            if page is None:
+                answer[str(-number)] = {"ns": 6, "title": title, "missing": ""}
+                continue
+            answer[str(page.page_id)] = {key: value for key, value in self._page(page, 0).items() if key != "index"}
+        return answer
+
+    def _page(self, page: FilePage, index: int) -> dict[str, Any]:
+        width, height, size = 480, 360, 51234
+        if content := self.content(page):
+            size = len(content)
+            with Image.open(io.BytesIO(content)) as picture:
+                width, height = picture.size
+        url = page.url
+        return {
+            "pageid": page.page_id,
+            "ns": 6,
+            "title": f"File:{page.title}",
+            "index": index,
+            "imagerepository": "local",
+            "imageinfo": [
+                {
+                    "size": size,
+                    "width": width,
+                    "height": height,
+                    "thumburl": url,  # as Commons does where the original is no wider than asked
+                    "thumbwidth": width,
+                    "thumbheight": height,
+                    "url": url,
+                    "descriptionurl": wiki_page(page),
+                    "descriptionshorturl": f"http://{COMMONS_HOST}/w/index.php?curid={page.page_id}",
+                    "sha1": hashlib.sha1(content or page.title.encode(), usedforsecurity=False).hexdigest(),
+                    "mime": "image/jpeg",
+                    "extmetadata": _metadata(page),
+                }
+            ],
+        }
+
+
+class FilePages(Pages):
     """File pages and a word index over title, description and categories, all words of a query being needed."""
 
     def __init__(self, pages: Sequence[FilePage], pictures: Path) -> None:
@@ -49,74 +128,14 @@ class FilePages:
             self._pages[page] for page in sorted(found, key=lambda page: hashlib.sha256(f"{page}".encode()).digest())
         ]
 
-    def answer(self, parameters: Mapping[str, str]) -> dict[str, Any]:
-        """The answer to an API request."""
-        if parameters.get("action") == "query" and "titles" in parameters:
-            return {"batchcomplete": "", "query": {"pages": self._titled(parameters["titles"].split("|"))}}
-        if parameters.get("action") != "query" or parameters.get("generator") != "search":
-            return {"error": {"code": "badvalue", "info": "Unrecognized value for parameter."}}
-        if not parameters.get("gsrsearch", "").strip():
-            return {"error": {"code": "missingparam", "info": 'The "gsrsearch" parameter must be set.'}}
-        limit = max(1, min(MAX_LIMIT, int(parameters.get("gsrlimit", "10"))))
-        offset = int(parameters.get("gsroffset", "0"))
-        found = self.search(parameters["gsrsearch"])
-        answer: dict[str, Any] = {"batchcomplete": ""}
-        if len(found) > offset + limit:
-            answer["continue"] = {"gsroffset": offset + limit, "continue": "gsroffset||"}
-        if shown := found[offset : offset + limit]:
-            pages = {str(page.page_id): self._page(page, offset + place) for place, page in enumerate(shown, 1)}
-            answer["query"] = {"pages": pages}
-        return answer
+    def titled(self, title: str) -> FilePage | None:
+        """The page of a title."""
+        return self._by_title.get(title)
 
-    def _titled(self, titles: Sequence[str]) -> dict[str, Any]:
-        """File pages by their titles; those that do not exist stand under negative ids."""
-        answer: dict[str, Any] = {}
-        for number, title in enumerate(titles, 1):
-            page = self._by_title.get(title.removeprefix("File:"))
-            if page is None:
-                answer[str(-number)] = {"ns": 6, "title": title, "missing": ""}
-                continue
-            answer[str(page.page_id)] = {key: value for key, value in self._page(page, 0).items() if key != "index"}
-        return answer
-
-    def _page(self, page: FilePage, index: int) -> dict[str, Any]:
+    def content(self, page: FilePage) -> bytes | None:
+        """A page's file; None where there is none."""
         path = self._pictures / page.path.lstrip("/")
-        width, height, size, digest = (
-            480,
-            360,
-            51234,
-            hashlib.sha1(page.title.encode(), usedforsecurity=False).hexdigest(),
-        )
-        if path.exists():
-            content = path.read_bytes()
-            size, digest = len(content), hashlib.sha1(content, usedforsecurity=False).hexdigest()
-            with Image.open(path) as picture:
-                width, height = picture.size
-        url = page.url
-        wiki = f"http://{COMMONS_HOST}/wiki/File:{page.title.replace(' ', '_')}"
-        return {
-            "pageid": page.page_id,
-            "ns": 6,
-            "title": f"File:{page.title}",
-            "index": index,
-            "imagerepository": "local",
-            "imageinfo": [
-                {
-                    "size": size,
-                    "width": width,
-                    "height": height,
-                    "thumburl": url,  # as Commons does where the original is no wider than asked
-                    "thumbwidth": width,
-                    "thumbheight": height,
-                    "url": url,
-                    "descriptionurl": wiki,
-                    "descriptionshorturl": f"http://{COMMONS_HOST}/w/index.php?curid={page.page_id}",
-                    "sha1": digest,
-                    "mime": "image/jpeg",
-                    "extmetadata": _metadata(page),
-                }
-            ],
-        }
+        return path.read_bytes() if path.exists() else None
 
 
 class CommonsSite:
@@ -137,6 +156,11 @@ class CommonsSite:
         if target.is_relative_to(self._pictures) and target.is_file():
             return web.Response(body=target.read_bytes(), content_type="image/jpeg")
         return web.Response(status=404, text="<html><body>File not found</body></html>", content_type="text/html")
+
+
+def wiki_page(page: FilePage) -> str:
+    """The address of the page that tells of a file."""
+    return f"http://{COMMONS_HOST}/wiki/File:{page.title.replace(' ', '_')}"
 
 
 def _metadata(page: FilePage) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def plan_files(species: Sequence[Species], per_species: int, tests: Sequence[Tes
     pages: list[FilePage] = []
     for shown in species:
         for number in range(per_species):
-            original = _make(shown, species, number, len(pages), seed)
+            original = make_page(shown, species, number, len(pages), seed)
             pages.append(original)
             pages.extend(_copies(original, shown, species, len(pages), seed))
     by_name = {shown.scientific_name: shown for shown in species}
@@ -191,7 +191,7 @@ def plan_files(species: Sequence[Species], per_species: int, tests: Sequence[Tes
         for kind in LEAK_KINDS:
             draw = random.Random(stable_hash(seed, "leak", kind, test.key))
             if draw.random() < SHARE[f"leak-{kind}"]:
-                leak = _make(by_name[test.species], species, test.picture_seed, len(pages), seed, copy_kind=kind)
+                leak = make_page(by_name[test.species], species, test.picture_seed, len(pages), seed, copy_kind=kind)
                 pages.append(replace(leak, benchmark_key=test.key))
     return pages
 
@@ -207,7 +207,7 @@ def plan_oddities(species: Sequence[Species], first: int, seed: int) -> list[Fil
     pages = []
     for number, (fault, address, reason) in enumerate(odd):
         shown = species[number % len(species)]
-        page = _make(shown, species, FIRST_ODD_SEED + number, first + number, seed, copy_kind="odd")
+        page = make_page(shown, species, FIRST_ODD_SEED + number, first + number, seed, copy_kind="odd")
         pages.append(replace(page, copy_kind=None, fault=fault, address=address, expected=reason))
     return pages
 
@@ -257,18 +257,19 @@ def _copies(
         draw = random.Random(stable_hash(seed, "copy", kind, original.title))
         if draw.random() >= SHARE[f"copy-{kind}"]:
             continue
-        copy = _make(shown, species, original.picture_seed, first, seed, copy_kind=kind)
+        copy = make_page(shown, species, original.picture_seed, first, seed, copy_kind=kind)
         yield replace(copy, copy_of=original.title, pictured=original.pictured, subject=original.subject)
         first += 1
 
 
-def _make(
+def make_page(
     shown: Species, species: Sequence[Species], picture_seed: int, page_id: int, seed: int, copy_kind: str | None = None
 ) -> FilePage:
+    """A page of a species, with the faults that its seed and number bring; a copy has none but its text's."""
     draw = random.Random(stable_hash(seed, "page", shown.scientific_name, picture_seed, copy_kind))
-    fault = _pick(draw, ("dead-host", "not-found", "too-small")) if copy_kind is None else None
-    oddity = _pick(draw, ("drawing", "map", "logo", "wrong-species")) if copy_kind is None else None
-    text_fault = _pick(draw, ("useless-text", "wrong-text"))
+    fault = pick(draw, ("dead-host", "not-found", "too-small")) if copy_kind is None else None
+    oddity = pick(draw, ("drawing", "map", "logo", "wrong-species")) if copy_kind is None else None
+    text_fault = pick(draw, ("useless-text", "wrong-text"))
     name = shown.vernacular_name if draw.random() < 0.5 else shown.scientific_name
     if text_fault == "useless-text":
         name = "DSC"
@@ -300,7 +301,8 @@ def _artist(number: int) -> str:
     return f'<a href="//{COMMONS_HOST}/wiki/User:Person_{number}">Person &amp; {number}</a>'
 
 
-def _pick(draw: random.Random, faults: Sequence[str]) -> str | None:
+def pick(draw: random.Random, faults: Sequence[str]) -> str | None:
+    """One of the faults, each with its share, or none."""
     place = draw.random()
     for fault in faults:
         if place < SHARE[fault]:

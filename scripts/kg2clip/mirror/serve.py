@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -26,6 +26,7 @@ from kg2clip.mirror.commons import CommonsSite
 from kg2clip.mirror.faults import FaultsSite
 from kg2clip.mirror.gbif import GbifSite
 from kg2clip.mirror.inaturalist import INaturalistSite
+from kg2clip.mirror.many import ManySite
 from kg2clip.mirror.plan import QUERY_HOST
 from kg2clip.mirror.site import Site
 
@@ -35,7 +36,8 @@ _PDEATHSIG = 1  # prctl(2): a signal when the parent dies
 
 def open_sites(folder: Path) -> list[Site]:
     """The sites of a built mirror."""
-    return [CommonsSite(folder), FaultsSite(folder), INaturalistSite(folder), GbifSite(folder), BraveSite(folder)]
+    kinds: list[Callable[[Path], Site]] = [CommonsSite, FaultsSite, INaturalistSite, GbifSite, BraveSite, ManySite]
+    return [kind(folder) for kind in kinds]
 
 
 async def serve(folder: Path) -> None:
