@@ -35,6 +35,7 @@ FAULTS_HOST, BROKEN, SLOW, DOWN, MOODY, TOMORROW, LIMITED, PICKY, STRICT, OPTOUT
     )
 )  # fmt: skip
 GONE = f"gone.{DOMAIN}"  # no host
+MUTE = f"mute.{DOMAIN}"  # a port of its own, that takes connections and never says a word
 FAULTS_URL, BROKEN_URL, SLOW_URL = f"http://{FAULTS_HOST}", f"http://{BROKEN}", f"http://{SLOW}"
 
 JOURNAL = "faults.jsonl"  # in the mirror's folder: host, path, attempt, requests open at that host
@@ -142,6 +143,7 @@ FAULTS: list[Fault] = [
     _refused("Content-Length of 99 GB", f"{FAULTS_URL}/declared/robin.jpg", "too-large"),
     # time
     _failed("1 byte per second", f"{SLOW_URL}/drip/robin.jpg", "timeout"),
+    _failed("stalled TLS", f"https://{MUTE}/robin.jpg", "timeout"),
     _failed("stalled before the answer", f"{SLOW_URL}/stalled/robin.jpg", "timeout"),
     _failed("stalled in the body", f"{SLOW_URL}/half/robin.jpg", "timeout"),
     # redirects
@@ -204,7 +206,7 @@ class Visits:
     def begin(self, host: str, request: web.Request) -> int:
         """Count a request before it is answered; return the number of the attempt at this URL, from 1."""
         # A client that gave up is gone at once; its answer may take a moment longer to notice.
-        there = {key: other for key, other in self._open[host].items() if _is_there(other)}
+        there = {key: other for key, other in self._open[host].items() if is_there(other)}
         self._open[host] = {**there, id(request): request}
         self.peak[host] = max(self.peak[host], self.open_at(host))
         attempt = self._count(host, request.raw_path)
@@ -428,7 +430,7 @@ def _say(request: web.Request, content: bytes) -> web.StreamResponse:
     return web.Response()
 
 
-def _is_there(request: web.Request) -> bool:
+def is_there(request: web.Request) -> bool:
     """Whether the client still listens."""
     return request.transport is not None and not request.transport.is_closing()
 
@@ -439,7 +441,7 @@ async def _until_gone(
     """Write the same bytes again and again, or nothing, until the client goes."""
     began = time.monotonic()
     try:
-        while _is_there(request) and time.monotonic() - began < LONGEST:
+        while is_there(request) and time.monotonic() - began < LONGEST:
             if more:
                 await response.write(more)
             await asyncio.sleep(pause)

@@ -14,16 +14,19 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 from aiohttp import ClientSession, web
 
 from kg2clip.mirror.brave import BraveSite
 from kg2clip.mirror.commons import CommonsSite
-from kg2clip.mirror.faults import FaultsSite
+from kg2clip.mirror.faults import MUTE, FaultsSite
 from kg2clip.mirror.gbif import GbifSite
 from kg2clip.mirror.inaturalist import INaturalistSite
 from kg2clip.mirror.many import ManySite
@@ -31,6 +34,7 @@ from kg2clip.mirror.plan import QUERY_HOST
 from kg2clip.mirror.site import Site
 
 LOOPBACK = "127.0.0.1"
+REQUESTS = "requests.jsonl"  # in the mirror's folder
 _PDEATHSIG = 1  # prctl(2): a signal when the parent dies
 
 
@@ -50,18 +54,11 @@ async def serve(folder: Path) -> None:
         stderr=subprocess.DEVNULL,
         preexec_fn=_die_with_parent,
     )
-    sites = open_sites(folder)
-    log = open(folder / "requests.jsonl", "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - open as long as we serve
     try:
-        runner = web.AppRunner(_application(sites, log), access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, LOOPBACK, 0)
-        await site.start()
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        await _wait_for(f"http://{LOOPBACK}:{graph_port}/query?query=ASK%7B%7D", graph)
-        places = {**{host: port for site in sites for host in site.hosts}, QUERY_HOST: graph_port}
-        print(json.dumps({host: f"{LOOPBACK}:{place}" for host, place in places.items()}), flush=True)
-        group = await _read_until_closed()
+        async with listening(open_sites(folder), RequestLog(folder / REQUESTS)) as places:
+            await _wait_for(f"http://{LOOPBACK}:{graph_port}/query?query=ASK%7B%7D", graph)
+            print(json.dumps({**places, QUERY_HOST: f"{LOOPBACK}:{graph_port}"}), flush=True)
+            group = await _read_until_closed()
     finally:
         graph.kill()
         graph.wait()
@@ -70,19 +67,79 @@ async def serve(folder: Path) -> None:
             os.killpg(group, signal.SIGKILL)
 
 
-def _application(sites: Sequence[Site], log: TextIO) -> web.Application:
+class RequestLog:
+    """The file of all requests: a line of JSON for each, when it has ended, so that tests can count what a client did.
+
+    host, path; status, null where none was given; bytes of the answer; began (since 1970) and seconds; open: requests
+    that the host had when it began, this one counted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - open as long as we serve
+        self._open: defaultdict[str, list[asyncio.BaseTransport | None]] = defaultdict(list)
+
+    @contextmanager
+    def entry(self, host: str, path: str, connection: asyncio.BaseTransport | None) -> Iterator[dict[str, Any]]:
+        """Log what happens within; give the line, to be completed."""
+        others = self._open[host]
+        # A client that gave up is gone at once; its answer may take a moment longer to notice.
+        there = 1 + sum(other is not None and not other.is_closing() for other in others)
+        others.append(connection)
+        line: dict[str, Any] = {"host": host, "path": path, "status": None, "bytes": 0, "open": there}
+        line["began"], began = round(time.time(), 3), time.monotonic()
+        try:
+            yield line
+        finally:
+            others.remove(connection)
+            line["seconds"] = round(time.monotonic() - began, 4)
+            self._file.write(json.dumps(line) + "\n")
+
+
+@asynccontextmanager
+async def listening(sites: Sequence[Site], log: RequestLog) -> AsyncIterator[dict[str, str]]:
+    """Serve sites on free ports; give the resolve map of their hosts."""
+    # Whoever has left does not hear the rest: an answer without end must not keep the server from ending.
+    runner = web.AppRunner(_application(sites, log), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, LOOPBACK, 0)
+    await site.start()
+    mute = await asyncio.start_server(partial(_say_nothing, log), LOOPBACK, 0)
+    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+    ports = {**{host: port for site in sites for host in site.hosts}, MUTE: mute.sockets[0].getsockname()[1]}
+    try:
+        yield {host: f"{LOOPBACK}:{port}" for host, port in ports.items()}
+    finally:
+        mute.close()
+        await runner.cleanup()
+
+
+def _application(sites: Sequence[Site], log: RequestLog) -> web.Application:
     by_host = {host: site for site in sites for host in site.hosts}
 
     async def handle(request: web.Request) -> web.StreamResponse:
         host = request.host.split(":")[0]
         site = by_host.get(host)
-        response = await site.answer(request) if site else web.Response(status=404, text="no such host here")
-        log.write(json.dumps({"host": host, "path": request.path_qs, "status": response.status}) + "\n")
+        with log.entry(host, request.path_qs, request.transport) as line:
+            response = await site.answer(request) if site else web.Response(status=404, text="no such host here")
+            line["status"] = response.status
+            with suppress(ConnectionError):  # the client has gone
+                await response.prepare(request)
+                await response.write_eof()
+            cut = response._payload_writer  # of an answer that was broken off; aiohttp has no public word for it
+            line["bytes"] = cut.output_size if cut else response.body_length
         return response
 
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", handle)
     return application
+
+
+async def _say_nothing(log: RequestLog, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Take a connection and all that is said there, such as the first words of TLS, and never answer."""
+    with log.entry(MUTE, "", writer.transport), suppress(ConnectionError):
+        while await reader.read(4096):
+            pass
+    writer.close()
 
 
 async def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

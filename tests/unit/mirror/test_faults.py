@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web as server_web
 
 from kg2clip import settings, tables, web
 from kg2clip.curate.decode import RefusedError, Rules, decode
@@ -26,6 +25,7 @@ from kg2clip.files import sha256_bytes
 from kg2clip.identifiers import candidate_id
 from kg2clip.mirror import faults, oddities, wordings
 from kg2clip.mirror.faults import FAULTS, FaultsSite
+from kg2clip.mirror.serve import REQUESTS, RequestLog, listening
 from kg2clip.search.commons import Commons
 from kg2clip.search.run import search_source
 from kg2clip.search.source import Answers
@@ -36,38 +36,31 @@ POLITE = {**FAST, "hosts": [faults.STRICT], "connections": 2, "requests_per_seco
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[tuple[FaultsSite, int]]:
-    """The site over a folder; give it and its port."""
+def served(folder: Path) -> Iterator[tuple[FaultsSite, dict[str, str]]]:
+    """The site over a folder; give it and where its hosts are found."""
     site = FaultsSite(folder)
     started, ended = threading.Event(), threading.Event()
-    port = 0
+    places: dict[str, str] = {}
 
     async def serve() -> None:
-        nonlocal port
-        application = server_web.Application()
-        application.router.add_route("*", "/{path:.*}", site.answer)
-        runner = server_web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        listener = server_web.TCPSite(runner, "127.0.0.1", 0)
-        await listener.start()
-        port = listener._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        started.set()
-        while not ended.is_set():
-            await asyncio.sleep(0.02)
-        await runner.cleanup()
+        async with listening([site], RequestLog(folder / REQUESTS)) as found:
+            places.update(found)
+            started.set()
+            while not ended.is_set():
+                await asyncio.sleep(0.02)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
     assert started.wait(10)
     try:
-        yield site, port
+        yield site, places
     finally:
         ended.set()
         thread.join(10)
 
 
-def lead(patch: pytest.MonkeyPatch, port: int) -> None:
-    patch.setenv(web.RESOLVE, json.dumps(dict.fromkeys(FaultsSite.hosts, f"127.0.0.1:{port}")))
+def lead(patch: pytest.MonkeyPatch, places: dict[str, str]) -> None:
+    patch.setenv(web.RESOLVE, json.dumps(places))
     patch.setattr(fetch, "BACKOFF", 0.05)
 
 
@@ -97,8 +90,8 @@ def download(
 def harvest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, FaultsSite, list[dict[str, Any]]]]:
     """Every entry but the strict host's, fetched in one batch."""
     folder = tmp_path_factory.mktemp("faults")
-    with pytest.MonkeyPatch.context() as patch, served(folder) as (site, port):
-        lead(patch, port)
+    with pytest.MonkeyPatch.context() as patch, served(folder) as (site, places):
+        lead(patch, places)
         yield folder, site, download(folder, [fault.url for fault in FAULTS if faults.STRICT not in fault.url])
 
 
@@ -145,9 +138,25 @@ def test_the_journal_holds_every_request_and_its_peaks(harvest: Any) -> None:
     assert faults.GONE not in site.visits.requests
 
 
+def test_the_log_tells_what_each_request_took(harvest: Any) -> None:
+    folder, site, _ = harvest
+    lines = [json.loads(line) for line in (folder / REQUESTS).read_text().splitlines()]
+    asked = Counter(line["host"] for line in lines)
+    assert asked == site.visits.requests + Counter({faults.MUTE: 2}), "the mute host's robots.txt, twice"
+    of = {line["path"]: line for line in lines if line["host"] in (faults.FAULTS_HOST, faults.SLOW)}
+    size = len(faults.picture_of("robin.jpg"))
+    assert size < of["/ok/robin.jpg"]["bytes"] < size + 500 and of["/ok/robin.jpg"]["seconds"] < 1
+    assert of["/endless/robin.jpg"]["bytes"] > 30_000_000, "what was sent counts, also where the client left"
+    assert of["/status/404/robin.jpg"]["status"] == 404
+    assert 1 < of["/stalled/robin.jpg"]["seconds"] < 5
+    slow = [line for line in lines if line["host"] == faults.SLOW]
+    assert max(line["open"] for line in slow) == site.visits.peak[faults.SLOW]
+    assert all(line["began"] > 1.6e9 for line in lines)
+
+
 def test_a_strict_host_serves_the_polite_and_refuses_the_hasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(tmp_path) as (site, port):
-        lead(monkeypatch, port)
+    with served(tmp_path) as (site, places):
+        lead(monkeypatch, places)
         entries = [fault for fault in FAULTS if faults.STRICT in fault.url]
         rows = download(tmp_path, [fault.url for fault in entries], {"strict": POLITE, "web": FAST}, attempts=1)
         assert [(row["status"], row["reason"]) for row in rows] == [(fault.status, fault.reason) for fault in entries]
@@ -159,13 +168,13 @@ def test_a_strict_host_serves_the_polite_and_refuses_the_hasty(tmp_path: Path, m
 
 def test_a_server_that_starts_again_goes_on_counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"http://{faults.MOODY}/503/3/absent/robin.jpg"
-    with served(tmp_path) as (_, port):
-        lead(monkeypatch, port)
+    with served(tmp_path) as (_, places):
+        lead(monkeypatch, places)
         assert [row["reason"] for row in download(tmp_path, [url])] == ["http-503"]
     with open(tmp_path / faults.JOURNAL, "ab") as journal:
         journal.write(b'{"host": "moo')  # as a kill leaves it
-    with served(tmp_path) as (site, port):
-        lead(monkeypatch, port)
+    with served(tmp_path) as (site, places):
+        lead(monkeypatch, places)
         assert site.visits.requests[faults.MOODY] == 3  # two and robots.txt
         assert [(row["status"], row["attempts"]) for row in download(tmp_path, [url])] == [("success", 2)]
     lines = (tmp_path / faults.JOURNAL).read_text().splitlines()
@@ -173,18 +182,20 @@ def test_a_server_that_starts_again_goes_on_counting(tmp_path: Path, monkeypatch
 
 
 def test_all_hosts_down_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(tmp_path) as (_, port):
-        lead(monkeypatch, port)
+    with served(tmp_path) as (_, places):
+        lead(monkeypatch, places)
         urls = [f"http://{faults.DOWN}/503/{faults.HOUR}/absent/{number}.jpg" for number in range(3)]
         with pytest.raises(IncompleteError, match="3 of 3"):
             download(tmp_path, urls, accept_partial=False)
 
 
 def test_an_agent_like_a_browser_is_turned_away(tmp_path: Path) -> None:
-    with served(tmp_path) as (_, port):
+    with served(tmp_path) as (_, places):
         headers = {"Host": faults.PICKY, "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/120"}
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/ok/robin.jpg", headers=headers))
+            urllib.request.urlopen(
+                urllib.request.Request(f"http://{places[faults.PICKY]}/ok/robin.jpg", headers=headers)
+            )
 
 
 def test_two_starts_give_the_same_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,8 +204,8 @@ def test_two_starts_give_the_same_answers(tmp_path: Path, monkeypatch: pytest.Mo
     for start in ("first", "second"):
         (tmp_path / start).mkdir()
         faults.picture_of.cache_clear()
-        with served(tmp_path / start) as (_, port):
-            lead(monkeypatch, port)
+        with served(tmp_path / start) as (_, places):
+            lead(monkeypatch, places)
             found.append([row["sha256"] for row in download(tmp_path / start, urls)])
     assert found[0] == found[1] and len(set(found[0])) > 5
 
@@ -202,8 +213,8 @@ def test_two_starts_give_the_same_answers(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_gallery_passes_the_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = oddities.ODDITIES[: -oddities.FRAMES + 3]
     urls = [f"http://{faults.FAULTS_HOST}/pictures/{oddity.file}" for oddity in shown]
-    with served(tmp_path) as (_, port):
-        lead(monkeypatch, port)
+    with served(tmp_path) as (_, places):
+        lead(monkeypatch, places)
         rows = download(tmp_path, [*urls, f"http://{faults.FAULTS_HOST}/pictures/none.jpg"], total_timeout=20)
     assert [row["reason"] for row in rows] == [*(oddity.lost for oddity in shown), "http-404"]
     sizes = {row["accessURI"].rsplit("/", 1)[-1]: row["bytes"] for row in rows}
@@ -238,8 +249,8 @@ def search(folder: Path, *names: str, per_query: int = 100) -> list[dict[str, An
 
 @pytest.fixture
 def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with served(tmp_path) as (_, port):
-        lead(monkeypatch, port)
+    with served(tmp_path) as (_, places):
+        lead(monkeypatch, places)
         yield tmp_path
 
 
@@ -247,7 +258,7 @@ def test_texts_are_read_as_their_table_says(searched: Path) -> None:
     hits = search(searched, "Robin")
     found = {hit["title"]: (hit["description"], hit["license"]) for hit in hits}
     assert found == {
-        f"Wording {number:02d}.jpg": (wording.clean, wording.spdx) for number, wording in enumerate(wordings.WORDINGS)
+        f"Wording {number:02d}": (wording.clean, wording.spdx) for number, wording in enumerate(wordings.WORDINGS)
     }
 
 
