@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kg2clip import settings
+from kg2clip import settings, tables
 from kg2clip.curate.decisions import decide
 from kg2clip.curate.decode import Picture, RefusedError, Rules, decode
 from kg2clip.curate.hashes import looks
+from kg2clip.curate.observations import IDS
 from kg2clip.files import sha256_bytes
 from kg2clip.mirror import oddities
 from kg2clip.mirror.oddities import FRAMES, ODDITIES, SIZE, Oddity
@@ -64,11 +65,11 @@ def test_the_filters_and_the_search_for_copies() -> None:
         }  # fmt: skip
     features = pd.DataFrame.from_dict(rows, orient="index").rename_axis("candidateID")
     texts: dict[str, Any] = {"license": "CC0-1.0", "title": None, "altText": None, "description": None}
-    candidates = pd.DataFrame({"candidateID": list(rows), **texts})
+    candidates = pd.DataFrame({"candidateID": list(rows), **texts}).reindex(columns=tables.CANDIDATES.names)
     downloads = pd.DataFrame({"status": "success", "reason": None}, index=features.index)
     config = settings.complete({"project": "t", "knowledge": {"roots": ["Q1"]}}, "test")
     benchmarks = pd.DataFrame(
-        columns=["benchmark", "benchmarkKey", "sha256", "pixelHash", "pdq", "pdqMirrored", "pdqQuality"]
+        columns=["benchmark", "benchmarkKey", "sha256", "pixelHash", "pdq", "pdqMirrored", "pdqQuality", *IDS]
     )
     decided = decide(candidates, downloads, features, benchmarks, config).set_index("candidateID")
     trap = decided[decided.index.str.startswith("trap-")]
