@@ -13,6 +13,7 @@ from kg2clip import codehash
 from kg2clip import settings as checked
 from kg2clip.download.lanes import batch_names
 from kg2clip.errors import UserError
+from kg2clip.search.order import searches
 
 try:
     source = ", ".join(map(str, workflow.configfiles)) or "the config"
@@ -35,14 +36,14 @@ pathvars:
 
 LANES = list(config["download"]["lanes"])
 BATCHES = batch_names(config)
-SOURCES = list(config["search"]["sources"])
+SEARCHES = searches(config)
 EXPERIMENTS = list(config["train"]["experiments"])
 BENCHMARKS = config["evaluate"]["benchmarks"]
 
 
 wildcard_constraints:
     batch=r"[a-z][a-z0-9]*-\d{3}",
-    source=r"[a-z0-9]+",
+    search=r"[a-z0-9]+(-attributes)?",
     experiment=r"[a-z0-9][a-z0-9_-]*",
     benchmark=r"[a-z0-9][a-z0-9_-]*",
 
@@ -84,11 +85,11 @@ def grows(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def earlier_hits(source):
-    """Hits of the sources that the config names before this one: each source sees what the earlier found."""
+def earlier_hits(search):
+    """Hits of the searches before this one: each sees what the earlier found."""
     return expand(
-        "<results>/search/{source}.hits.parquet",
-        source=SOURCES[: SOURCES.index(source)],
+        "<results>/search/{search}.hits.parquet",
+        search=SEARCHES[: SEARCHES.index(search)],
     )
 
 
@@ -125,7 +126,7 @@ def targets():
         *expand(
             rules.evaluate_model.output, experiment=EXPERIMENTS, benchmark=BENCHMARKS
         ),
-        *expand(rules.search_images.output, source=SOURCES),
+        *expand(rules.search_images.output, search=SEARCHES),
         *rules.export_entities.output,
         *rules.build_queries.output,
         *rules.merge_candidates.output,

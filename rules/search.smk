@@ -5,14 +5,14 @@ rule search_images:
     input:
         entities="<results>/knowledge/entities.parquet",
         queries="<results>/queries/queries.parquet",
-        earlier=lambda wildcards: earlier_hits(wildcards.source),
+        earlier=lambda wildcards: earlier_hits(wildcards.search),
     output:
-        hits="<results>/search/{source}.hits.parquet",
-        provenance="<results>/provenance/search_images.{source}.json",
+        hits="<results>/search/{search}.hits.parquet",
+        provenance="<results>/provenance/search_images.{search}.json",
     log:
-        "<logs>/search_images.{source}.log",
+        "<logs>/search_images.{search}.log",
     benchmark:
-        "<benchmarks>/search_images.{source}.tsv"
+        "<benchmarks>/search_images.{search}.tsv"
     conda:
         "../envs/search.yaml"
     resources:
@@ -22,13 +22,14 @@ rule search_images:
         settings=settings("search_images"),
         code=code("search_images"),
     shell:
-        "python scripts/search_images.py --source {wildcards.source} --entities {input.entities} --queries {input.queries}"
+        "python scripts/search_images.py --search {wildcards.search} --entities {input.entities} --queries {input.queries}"
         " --earlier {input.earlier} --output {output.hits} --provenance {output.provenance} 2>&1 | tee {log}"
 
 
 rule merge_candidates:
     input:
-        hits=expand("<results>/search/{source}.hits.parquet", source=SOURCES),
+        hits=expand("<results>/search/{search}.hits.parquet", search=SEARCHES),
+        entities="<results>/knowledge/entities.parquet",
     output:
         candidates="<results>/search/candidates.parquet",
         provenance="<results>/provenance/merge_candidates.json",
@@ -44,5 +45,5 @@ rule merge_candidates:
     params:
         code=code("merge_candidates"),
     shell:
-        "python scripts/merge_candidates.py --hits {input.hits} --output {output.candidates}"
+        "python scripts/merge_candidates.py --hits {input.hits} --entities {input.entities} --output {output.candidates}"
         " --provenance {output.provenance} 2>&1 | tee {log}"

@@ -1,14 +1,15 @@
-"""Merge the hits of all sources to candidates: each picture once, with all queries and entities that found it.
+"""Merge the hits of all searches to candidates: each picture once, with all queries, entities and links that found it.
 
-In:  search/{source}.hits.parquet. Out: search/candidates.parquet.
+In:  search/{search}.hits.parquet in the order in which they were made, knowledge/entities.parquet (to tell a species
+and its genus from two species at odds). Out: search/candidates.parquet.
 """
 
 import argparse
 from pathlib import Path
 
-from kg2clip import provenance, settings, tables
+from kg2clip import provenance, settings
 from kg2clip.errors import run_program
-from kg2clip.search.run import merge_hits
+from kg2clip.search.merge import merge_hits
 
 SECTIONS = ()
 
@@ -17,20 +18,13 @@ def main() -> None:
     """Parse arguments, merge, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hits", required=True, nargs="+", type=Path)
+    parser.add_argument("--entities", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--provenance", required=True, type=Path)
     settings.add_config_option(parser)
     arguments = parser.parse_args()
     config = settings.load(arguments.config)
-    hits = sum(tables.read(path, ["candidateID"]).num_rows for path in arguments.hits)
-    candidates = merge_hits(arguments.hits)
-    tables.write(candidates, tables.CANDIDATES, arguments.output)
-    counts = {
-        "hits": hits,
-        "merged with another hit": hits - candidates.num_rows,
-        "candidates": candidates.num_rows,
-        "candidates found for several entities": sum(len(ids) > 1 for ids in candidates["entityIDs"].to_pylist()),
-    }
+    counts = merge_hits(arguments.hits, arguments.entities, arguments.output)
     provenance.write(arguments.provenance, "merge_candidates", config, SECTIONS, counts, ("duckdb",))
 
 

@@ -86,8 +86,26 @@ _CANDIDATE = [
     ("sha1", text),
     ("retrieved", text),  # ISO 8601, UTC
 ]
-HITS = pa.schema([("queryID", text), ("entityID", text), ("rank", pa.int32()), *_CANDIDATE])
-CANDIDATES = pa.schema([*_CANDIDATE, ("queryIDs", texts), ("entityIDs", texts), ("rank", pa.int32())])
+HITS = pa.schema(
+    [
+        ("queryID", text),
+        ("entityID", text),
+        ("rank", pa.int32()),  # place among the query's hits, from 0
+        ("pictureKey", text),  # the same for all links of one picture, at whatever source (search/identity.py)
+        *_CANDIDATE,
+    ]
+)
+LINK = pa.struct([("candidateID", text), ("source", text), ("sourceID", text), ("accessURI", text)])
+CANDIDATES = pa.schema(
+    [
+        *_CANDIDATE,
+        ("queryIDs", texts),
+        ("entityIDs", texts),
+        ("conflict", pa.bool_()),  # found for several entities, of which none lies below another
+        ("rank", pa.int32()),  # the best that a query gave it
+        ("links", pa.list_(LINK)),  # the same picture elsewhere, in the order in which the sources were asked
+    ]
+)
 
 DOWNLOADS = pa.schema(
     [

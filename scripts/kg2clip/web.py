@@ -26,7 +26,14 @@ from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 import requests
 from aiohttp.abc import AbstractResolver, ResolveResult
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    nap,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError, NewConnectionError
@@ -308,8 +315,17 @@ def session(contact: str, private_hosts: Collection[str] = ()) -> requests.Sessi
     return made
 
 
-def with_retries(call: Callable[[], Any], what: str, attempts: int = 5, longest_wait: float = 60.0) -> Any:
+def with_retries(
+    call: Callable[[], Any],
+    what: str,
+    attempts: int = 5,
+    longest_wait: float = 60.0,
+    sleep: Callable[[float], Any] = nap.sleep,
+) -> Any:
     """Call until it succeeds: only `TransientError` is tried again, after what Retry-After asks or with jitter.
+
+    Args:
+        sleep: how to wait, for those who want to be woken: the `wait` of a `threading.Event`.
 
     Raises:
         IncompleteError: still failing after `attempts` tries, or the server asks to wait longer than `longest_wait`
@@ -334,6 +350,7 @@ def with_retries(call: Callable[[], Any], what: str, attempts: int = 5, longest_
             retry=retry_if_exception_type(TransientError),
             stop=stop_after_attempt(attempts),
             wait=wait,
+            sleep=sleep,
             before_sleep=tell,
             reraise=True,
         ):

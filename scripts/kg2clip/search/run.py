@@ -1,28 +1,36 @@
-"""Search a source for all entities, and merge what the sources found."""
+"""Ask a source about all entities, those first that have least, until each has enough."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import accumulate, chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, overload
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg2clip import tables
+from kg2clip.errors import IncompleteError
 from kg2clip.progress import Progress
 from kg2clip.search.brave import BraveImages
 from kg2clip.search.commons import Commons, CommonsCategories
 from kg2clip.search.darwin_core import DarwinCoreArchive
 from kg2clip.search.gbif import GbifSearch
 from kg2clip.search.gbif_download import GbifDownload
+from kg2clip.search.identity import picture_key
 from kg2clip.search.inaturalist import INaturalist
 from kg2clip.search.inaturalist_tables import INaturalistOpenData
 from kg2clip.search.own import OwnFolder, OwnTable
-from kg2clip.search.source import Answers, Hit, Query, Source
+from kg2clip.search.source import Answers, ClosedError, Hit, Query, QueryRefusedError, Source
 from kg2clip.search.wikidata import WikidataImages
 from kg2clip.settings import Settings
+
+log = logging.getLogger(__name__)
 
 Entities = Sequence[Mapping[str, Any]]  # rows of tables.ENTITIES
 
@@ -40,6 +48,154 @@ SOURCES: Mapping[str, Callable[[Settings, Entities], Source]] = {
     "brave": lambda wanted, _: BraveImages(wanted),
 }
 
+MAX_FAILURES = 20  # requests that fail for good before the source is left alone
+AHEAD = 25  # entities under way for each connection; their hits wait in memory for those before them
+NAMES = ("scientific", "vernacular", "alias", "synonym")  # in this order an entity is asked for by its names
+
+
+Failure = IncompleteError | QueryRefusedError
+
+
+class Searched(NamedTuple):
+    """What the search for one entity gave, whether it has enough, and why this is not all, if so."""
+
+    hits: list[Hit]
+    enough: bool
+    failure: Failure | None
+
+
+class Search:
+    """A search of one source; go through it once, then read what it counted.
+
+    Args:
+        queries: rows of `tables.QUERIES`.
+        per_query: hits taken from a query at most.
+        per_entity: pictures wanted for an entity, over all sources.
+        found_before: keys of the pictures that earlier searches found, by entityID.
+        connections: threads that ask at a time. What comes out, and in which order, does not depend on it.
+        fame: how widely an entity is known, by entityID (its sitelinks): of those with as few pictures the least known
+            comes first, so that a quota that ends early went where it was needed.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        queries: Sequence[Query],
+        answers: Answers,
+        per_query: int,
+        per_entity: int,
+        found_before: Mapping[str, Collection[str]],
+        connections: int = 1,
+        fame: Mapping[str, int | None] | None = None,
+    ) -> None:
+        self.failures: Counter[str] = Counter()  # entities not searched to their end, by reason
+        self._with_enough = 0
+        self._source = source
+        self._queries = Queries.of(queries)
+        self._answers = answers
+        self._per_query = per_query
+        self._per_entity = per_entity
+        self._found = found_before
+        self._connections = connections
+        self._fame = fame or {}
+
+    @property
+    def entities(self) -> int:
+        """Entities that have a query."""
+        return len(self._queries.of_entity)
+
+    def __iter__(self) -> Iterator[list[Hit]]:
+        """The hits of one entity after the other, as rows of `tables.HITS`."""
+        self._source.prepare(self._queries, self._answers)
+        order = sorted(
+            self._queries.of_entity,
+            key=lambda entity: (len(self._found.get(entity, ())), self._fame.get(entity) or 0, entity),
+        )
+        with Progress(total=len(order), desc=f"searching {self._source.name}", unit="entities") as bar:
+            for searched in self._in_order(order):
+                if searched.failure is not None:
+                    self._note(searched.failure)
+                self._with_enough += searched.enough
+                yield searched.hits
+                bar.update()
+
+    def _in_order(self, entities: Sequence[str]) -> Iterator[Searched]:
+        """Search several entities at a time; give them in their order."""
+        waiting: deque[Future[Searched]] = deque()
+        with ThreadPoolExecutor(self._connections, "search") as pool:
+            try:
+                rest = iter(entities)
+                for entity in islice(rest, AHEAD * self._connections):
+                    waiting.append(pool.submit(self._search, entity))
+                while waiting:
+                    yield waiting.popleft().result()
+                    for entity in islice(rest, 1):
+                        waiting.append(pool.submit(self._search, entity))
+            except BaseException:  # a mistake in the config, Ctrl-C, or nobody wants the rest
+                self._answers.close("the run was stopped")
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _search(self, entity: str) -> Searched:
+        known = set(self._found.get(entity, ()))
+        hits: list[Hit] = []
+        failure: Failure | None = None
+        try:
+            for query in self._queries.of_one(entity):
+                if len(known) >= self._per_entity:
+                    break
+                self._ask(query, known, hits)
+        except (IncompleteError, QueryRefusedError) as error:
+            failure = error
+        return Searched(hits, len(known) >= self._per_entity, failure)
+
+    def _ask(self, query: Query, known: set[str], hits: list[Hit]) -> None:
+        """Add the hits of a query, until it or the entity has enough, and their pictures to those known."""
+        taken = 0
+        for page in self._source.pages(query, self._answers):
+            found_by = {"queryID": query["queryID"], "entityID": query["entityID"]}
+            date = {"retrieved": self._answers.date} if self._answers.date else {}  # a kept answer keeps its date
+            for hit in page[: self._per_query - taken]:
+                key = hit.get("pictureKey") or picture_key(hit)
+                hits.append({**found_by, "rank": taken, **hit, **date, "pictureKey": key})
+                known.add(key)
+                taken += 1
+            if taken >= self._per_query or len(known) >= self._per_entity:
+                return
+
+    def _note(self, failure: Failure) -> None:
+        reason = str(failure)
+        self.failures[reason] += 1
+        if isinstance(failure, ClosedError):
+            return
+        log.warning("%s", reason)
+        if self.failures.total() >= MAX_FAILURES:
+            self._answers.close(f"{MAX_FAILURES} requests failed, the last one so: {reason}")
+
+    def counts(self) -> dict[str, int]:
+        """What the search took and what it left, for the provenance."""
+        counts = {
+            "queries": len(self._queries),
+            "entities": self.entities,
+            "entities not searched to their end": self.failures.total(),
+            "entities with enough pictures": self._with_enough,
+            "calls made": self._answers.calls,
+            "answers kept from before": self._answers.kept,
+        }
+        return counts | ({"calls in all runs": self._answers.store.calls} if self._answers.calls else {})
+
+    def missing(self) -> str | None:
+        """What is missing and what to type, if some entities were not searched to their end."""
+        if not self.failures:
+            return None
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in self.failures.most_common(3))
+        more = f"; and {len(self.failures) - 3} other reasons" if len(self.failures) > 3 else ""
+        return (
+            f"{self._source.name}: {self.failures.total()} of {self.entities} entities are not searched to their end: "
+            f"{reasons}{more}. All answers are kept. Run the same command again, on another day where a budget is used "
+            "up, or set accept_partial: true in the config to go on without the rest"
+        )
+
 
 def search_source(
     source: Source,
@@ -47,72 +203,88 @@ def search_source(
     answers: Answers,
     per_query: int,
     per_entity: int,
-    found_before: Mapping[str, int],
+    found_before: Mapping[str, Collection[str]],
+    connections: int = 1,
 ) -> list[Hit]:
-    """All hits of a source, as rows of `tables.HITS`. A query stops paging when it or its entity has enough.
+    """All hits of a small search in memory; the arguments are those of `Search`.
 
-    Args:
-        queries: rows of `tables.QUERIES`; those of an entity are asked in the order names, then attributes.
-        per_query: hits taken from a query at most.
-        per_entity: candidates wanted for an entity, over all sources.
-        found_before: candidates that earlier sources found, by entityID.
+    Raises:
+        IncompleteError: some entities were not searched to their end.
     """
-    source.prepare(queries, answers)
-    of_entity: dict[str, list[Query]] = defaultdict(list)
-    for query in sorted(queries, key=lambda query: (query["kind"] != "noun", query["queryID"])):
-        of_entity[query["entityID"]].append(query)
-    rows: list[Hit] = []
-    # Entities for which earlier sources found least come first: a quota that ends early went where it was needed.
-    order = sorted(of_entity, key=lambda entity: (found_before.get(entity, 0), entity))
-    for entity in Progress(order, desc=f"searching {source.name}", unit="entities"):
-        rows.extend(
-            _search_entity(source, of_entity[entity], answers, per_query, per_entity - found_before.get(entity, 0))
-        )
-    return rows
+    search = Search(source, queries, answers, per_query, per_entity, found_before, connections)
+    hits = list(chain.from_iterable(search))
+    if missing := search.missing():
+        raise IncompleteError(missing)
+    return hits
 
 
-def _search_entity(
-    source: Source, queries: Sequence[Query], answers: Answers, per_query: int, wanted: int
-) -> list[Hit]:
-    rows: list[Hit] = []
-    found: set[str] = set()
-    for query in queries:
-        taken = 0
-        if len(found) >= wanted:
-            break
-        for page in source.pages(query, answers):
-            hits = page[: per_query - taken]
-            found_by = {"queryID": query["queryID"], "entityID": query["entityID"]}
-            date = {"retrieved": answers.date} if answers.date else {}  # a kept answer keeps its date
-            rows.extend({**found_by, "rank": taken + place, **hit, **date} for place, hit in enumerate(hits))
-            taken += len(hits)
-            found.update(hit["candidateID"] for hit in hits)
-            if taken >= per_query or len(found) >= wanted:
-                break
-    return rows
+class Queries(Sequence[Query]):
+    """Rows of `tables.QUERIES` by entity; as Python objects only while they are looked at.
 
-
-def merge_hits(paths: Sequence[Path]) -> pa.Table:
-    """Hits to candidates: the same picture found by several queries is one row with all its queries and entities.
-
-    Out of core, so that ten million hits need no more memory than ten thousand.
+    Those of an entity stand in the order in which they are asked: scientific names, common names, synonyms, attributes.
     """
-    columns = ", ".join(
-        f"best.{name}" for name in tables.CANDIDATES.names if name not in ("queryIDs", "entityIDs", "rank")
-    )
-    hits = duckdb.read_parquet([str(path) for path in paths])  # noqa: F841 - DuckDB finds it by its name
-    merged = duckdb.sql(
-        f"""
-        WITH merged AS (
-            SELECT candidateID, min(rank) AS rank,
-                   list_sort(list(DISTINCT queryID)) AS queryIDs, list_sort(list(DISTINCT entityID)) AS entityIDs
-            FROM hits GROUP BY candidateID
-        ), best AS (
-            SELECT DISTINCT ON (candidateID) * FROM hits ORDER BY candidateID, rank, queryID
+
+    def __init__(self, table: pa.Table) -> None:
+        """Sort a table of queries."""
+        place = pc.fill_null(pc.index_in(table["nameKind"], pa.array(NAMES)), len(NAMES))
+        table = table.append_column("_kind", pc.not_equal(table["kind"], "noun").cast("int8")).append_column(
+            "_place", place
         )
-        SELECT {columns}, merged.queryIDs, merged.entityIDs, merged.rank
-        FROM best JOIN merged USING (candidateID) ORDER BY candidateID
-        """
-    )
-    assert merged is not None  # only statements without result give None
-    return merged.to_arrow_table()
+        keys = [(name, "ascending") for name in ("entityID", "_kind", "_place", "queryID")]
+        self._table = table.sort_by(keys).select(tables.QUERIES.names).combine_chunks()
+        counts = self._table["entityID"].value_counts().to_pylist()  # in the order of their first appearance
+        starts = chain([0], accumulate(count["counts"] for count in counts))
+        self.of_entity = {
+            count["values"]: (start, count["counts"]) for count, start in zip(counts, starts, strict=False)
+        }
+
+    @classmethod
+    def of(cls, queries: Sequence[Query]) -> Queries:
+        """Queries from rows."""
+        return queries if isinstance(queries, cls) else cls(tables.as_table(list(queries), tables.QUERIES))
+
+    def of_one(self, entity: str) -> list[Query]:
+        """The queries of an entity."""
+        return list(self._table.slice(*self.of_entity[entity]).to_pylist())
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Query: ...
+    @overload
+    def __getitem__(self, index: slice) -> Queries: ...
+    def __getitem__(self, index: int | slice) -> Query | Queries:
+        if isinstance(index, slice):
+            return Queries(self._table[index])
+        return dict(self._table.slice(range(len(self))[index], 1).to_pylist()[0])
+
+    def __iter__(self) -> Iterator[Query]:
+        for batch in self._table.to_batches(max_chunksize=10_000):
+            yield from batch.to_pylist()
+
+
+class Found(Mapping[str, Collection[str]]):
+    """The pictures that earlier searches found, by entity; as Python objects only while they are looked at."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Read the hits of earlier searches."""
+        self._keys: Any = None
+        self._place: dict[str, int] = {}
+        if not paths:
+            return
+        found = duckdb.execute(
+            "SELECT entityID, list(DISTINCT pictureKey) AS keys FROM read_parquet(?) GROUP BY entityID",
+            [[str(path) for path in paths]],
+        ).to_arrow_table()
+        self._keys = found["keys"]
+        self._place = {entity: place for place, entity in enumerate(found["entityID"].to_pylist())}
+
+    def __getitem__(self, entity: str) -> Collection[str]:
+        return frozenset(self._keys[self._place[entity]].as_py())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._place)
+
+    def __len__(self) -> int:
+        return len(self._place)

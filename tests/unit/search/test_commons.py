@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -140,17 +141,18 @@ def test_an_error_under_status_200_is_told(tmp_path: Path, monkeypatch) -> None:
 
 def test_a_busy_source_is_asked_again(tmp_path: Path, monkeypatch) -> None:
     waiting = [
-        (200, {"Retry-After": "1"}, json.dumps({"error": {"code": "maxlag"}}).encode()),
+        (200, {"Retry-After": "0"}, json.dumps({"error": {"code": "maxlag"}}).encode()),
         (429, {}, b""),
         (200, {}, b'{"batchcomplete": ""}'),
     ]
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
     with scripted_server(lambda path, _: waiting.pop(0)) as (port, seen):
         monkeypatch.setenv(web.RESOLVE, json.dumps({"commons.test": f"127.0.0.1:{port}"}))
-        assert list(source().pages(query(), Answers(tmp_path, "", 1000))) == [[]]
+        answers = Answers(tmp_path, "", 1000)
+        assert list(source().pages(query(), answers)) == [[]]
     assert len(seen) == 3
-    ledger = (tmp_path / "calls.jsonl").read_text().splitlines()
-    assert [json.loads(line)["status"] for line in ledger] == [200, 429, 200]
+    del answers
+    with sqlite3.connect(tmp_path / "answers.sqlite") as ledger:
+        assert [status for (status,) in ledger.execute("SELECT status FROM calls")] == ["200", "429", "200"]
 
 
 def test_a_category_is_walked_level_by_level_each_once(samples: Path, tmp_path: Path, monkeypatch) -> None:

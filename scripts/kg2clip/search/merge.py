@@ -1,0 +1,169 @@
+"""Hits to candidates: each picture once, whatever queries, entities and sources found it.
+
+Out of core: hits pass through DuckDB with a fixed share of memory and spill to a folder beside the output, so that ten
+million need hardly more memory than one million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kg2clip import tables
+from kg2clip.errors import UserError
+from kg2clip.files import atomic_path
+
+MEMORY = "4GB"  # DuckDB's share; with what lies outside its count the program stays below 8 GB
+BATCH = 50_000  # rows of the output that are in Python's hands at a time
+
+# What another link of the same picture may add where the first one says nothing.
+TEXTS = ("title", "altText", "description", "caption")
+FILLED = (*TEXTS, "tags", "observationID", "occurrenceID")
+CREDIT = ("license", "licenseOriginal", "licenseURL", "creator", "rightsHolder")  # of one link, never mixed
+
+# A hit's place is its number in the order of asking: a picture stands for itself with the columns of the hit that was
+# found first. A candidate whose hits bear several keys takes one of them for all, so that it is never in two pictures.
+PICTURES = """
+CREATE VIEW hits AS {parts};
+CREATE TABLE keyed AS
+    SELECT hash(candidateID) AS candidate, min(hash(pictureKey)) AS picture FROM hits GROUP BY ALL;
+CREATE VIEW placed AS SELECT hits.*, picture, candidate FROM hits JOIN keyed ON candidate = hash(candidateID);
+CREATE TABLE pictures AS
+    SELECT picture, min(place) AS place, min(rank) AS rank, min(candidate) <> max(candidate) AS linked,
+           list_sort(list(DISTINCT queryID)) AS queryIDs, list_sort(list(DISTINCT entityID)) AS entityIDs
+    FROM placed GROUP BY picture;
+"""
+
+LINKS = """
+CREATE TABLE links AS
+WITH members AS (
+    SELECT placed.* FROM placed JOIN pictures USING (picture) WHERE linked
+    QUALIFY row_number() OVER (PARTITION BY candidate ORDER BY placed.place) = 1
+)
+SELECT picture,
+       list_slice(list({{candidateID: candidateID, source: source, sourceID: sourceID, accessURI: accessURI}}
+                       ORDER BY place), 2, NULL) AS links,
+       arg_min({{{credit}}}, place) FILTER (license <> 'unknown') AS credit,
+       {filled}
+FROM members GROUP BY picture;
+"""
+
+# Entities are at odds unless one of them lies below all the others (a species and its genus are not).
+CONFLICTS = """
+CREATE TABLE conflicts AS
+WITH several AS (
+    SELECT picture, unnest(entityIDs) AS entityID, len(entityIDs) AS count FROM pictures WHERE len(entityIDs) > 1
+), above AS (
+    SELECT DISTINCT entityID, ancestor.entityID AS ancestorID
+    FROM (SELECT entityID, unnest(ancestors) AS ancestor FROM read_parquet('{entities}'))
+), lowest AS (
+    SELECT one.picture FROM several one JOIN above USING (entityID)
+    JOIN several other ON other.picture = one.picture AND other.entityID = ancestorID
+    GROUP BY one.picture, one.entityID, one.count HAVING count(*) = one.count - 1
+)
+SELECT DISTINCT picture FROM several WHERE picture NOT IN (FROM lowest);
+"""
+
+CANDIDATES = """
+SELECT {columns}, queryIDs, entityIDs, conflicts.picture IS NOT NULL AS conflict, pictures.rank, links
+FROM hits JOIN pictures USING (place)
+LEFT JOIN links ON links.picture = pictures.picture
+LEFT JOIN conflicts ON conflicts.picture = pictures.picture
+ORDER BY candidateID
+"""
+
+
+def merge_hits(hits: Sequence[Path], entities: Path, output: Path) -> dict[str, int]:
+    """Write search/candidates.parquet; give what came in and what went out.
+
+    Where a picture has several links, that of the source asked first stands for it, the others become `links`, texts
+    that it lacks come from them, and so does the licence where its own is unknown.
+
+    Args:
+        hits: search/{search}.hits.parquet, in the order in which the searches were made.
+        entities: knowledge/entities.parquet.
+
+    Raises:
+        UserError: a table is missing or torn.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".merge-", dir=output.parent) as spill:
+        database = duckdb.connect(
+            f"{spill}/merge.duckdb",
+            config={"memory_limit": MEMORY, "temp_directory": spill, "preserve_insertion_order": False},
+        )
+        try:
+            for statement in _statements(hits, entities):
+                database.execute(statement)
+            rows = database.sql(_candidates()).to_arrow_reader(BATCH)
+            with atomic_path(output) as temporary, pq.ParquetWriter(temporary, tables.CANDIDATES, compression="zstd") as file:
+                for batch in rows:
+                    file.write_table(tables.as_table(pa.Table.from_batches([batch]), tables.CANDIDATES))
+            return _count(database)
+        except duckdb.IOException as error:
+            raise UserError(
+                f"the hits can't be merged: {' '.join(str(error).split())[:300]}. Make what is missing with: snakemake"
+            ) from None
+        finally:
+            database.close()
+
+
+def _statements(hits: Sequence[Path], entities: Path) -> list[str]:
+    parts = (
+        f"SELECT * EXCLUDE (file_row_number), ({number}::BIGINT << 40) + file_row_number AS place "
+        f"FROM read_parquet('{_quoted(path)}', file_row_number = true)"
+        for number, path in enumerate(hits)
+    )
+    filled = ", ".join(f"arg_min({_some(name)}, place) AS {name}" for name in FILLED)
+    credit = ", ".join(f"{name}: {name}" for name in CREDIT)
+    return [
+        PICTURES.format(parts=" UNION ALL BY NAME ".join(parts)),
+        LINKS.format(credit=credit, filled=filled),
+        CONFLICTS.format(entities=_quoted(entities)),
+    ]
+
+
+def _candidates() -> str:
+    columns = []
+    for name in tables.HITS.names:
+        if name in FILLED:
+            columns.append(f"coalesce({_some(name, 'hits.')}, links.{name}) AS {name}")
+        elif name in CREDIT:
+            known = "coalesce(hits.license, 'unknown') <> 'unknown' OR credit IS NULL"
+            columns.append(f"CASE WHEN {known} THEN hits.{name} ELSE credit.{name} END AS {name}")
+        elif name in tables.CANDIDATES.names and name != "rank":
+            columns.append(f"hits.{name}")
+    return CANDIDATES.format(columns=", ".join(columns))
+
+
+def _some(name: str, table: str = "") -> str:
+    return f"nullif({table}{name}, '')" if name in TEXTS else f"{table}{name}"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _count(database: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    row = database.execute(
+        """
+        SELECT (SELECT count(*) FROM hits), count(*), count(*) FILTER (linked), count(*) FILTER (len(entityIDs) > 1),
+               (SELECT count(*) FROM conflicts)
+        FROM pictures
+        """
+    ).fetchone()
+    assert row is not None  # a count always gives one
+    hits, candidates, linked, shared, conflicts = row
+    return {
+        "hits": hits,
+        "merged with another hit": hits - candidates,
+        "candidates": candidates,
+        "candidates with several links": linked,
+        "candidates found for several entities": shared,
+        "candidates of entities at odds": conflicts,
+    }
