@@ -37,7 +37,7 @@ DESIGN = [  # design 4, but for what stands once an experiment, batch or benchma
 ]
 
 
-SOURCES = ("wikidata", "commons", "inaturalist", "gbif")
+SEARCHES = ("wikidata", "commons", "inaturalist", "gbif", "commons-attributes")
 
 
 def rows(small: SmallRun, path: str) -> list[dict]:
@@ -70,9 +70,10 @@ def test_the_funnel_adds_up(undisturbed: SmallRun) -> None:
 
     queries = rows(undisturbed, "queries/queries.parquet")
     assert {row["entityID"] for row in queries} <= {row["entityID"] for row in entities}
-    hits = [row for source in SOURCES for row in rows(undisturbed, f"search/{source}.hits.parquet")]
+    hits = [row for search in SEARCHES for row in rows(undisturbed, f"search/{search}.hits.parquet")]
     candidates = rows(undisturbed, "search/candidates.parquet")
-    assert {row["candidateID"] for row in hits} == {row["candidateID"] for row in candidates}
+    linked = {link["candidateID"] for row in candidates for link in row["links"] or ()}
+    assert {row["candidateID"] for row in hits} == {row["candidateID"] for row in candidates} | linked
     assert len(hits) == step["merge_candidates"]["hits"]
     assert len(candidates) == len(hits) - step["merge_candidates"]["merged with another hit"]
 

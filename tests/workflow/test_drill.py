@@ -19,7 +19,7 @@ SEED = 20251125
 WRITES = {
     "export_entities": 8,
     "build_queries": 2,
-    "search_images": 20,
+    "search_images": 2,
     "merge_candidates": 2,
     "fetch_batch": 5,
     "decode_batch": 4,
@@ -40,7 +40,7 @@ def moments() -> list[str]:
         # After a kill the next run has fewer writes left; the later moments look at the first of them.
         found.append(f"{program}:torn:{draw.randint(1, writes)}")
         found.append(f"{program}:renamed:1" if writes > 2 else f"{program}:written:1")
-        if program in ("export_entities", "fetch_batch", "pack_dataset", "train_model"):
+        if program in ("export_entities", "search_images", "fetch_batch", "pack_dataset", "train_model"):
             found.append(f"{program}:seconds:{draw.uniform(0.5, 3.0):.2f}")
     return found
 

@@ -232,10 +232,11 @@ class Queries(Sequence[Query]):
         )
         keys = [(name, "ascending") for name in ("entityID", "_kind", "_place", "queryID")]
         self._table = table.sort_by(keys).select(tables.QUERIES.names).combine_chunks()
-        counts = self._table["entityID"].value_counts().to_pylist()  # in the order of their first appearance
-        starts = chain([0], accumulate(count["counts"] for count in counts))
+        counted = pc.value_counts(self._table["entityID"])  # in the order of their first appearance
+        entities, counts = (counted.field(name).to_pylist() for name in ("values", "counts"))
+        starts = accumulate(counts, initial=0)
         self.of_entity = {
-            count["values"]: (start, count["counts"]) for count, start in zip(counts, starts, strict=False)
+            entity: (start, count) for entity, count, start in zip(entities, counts, starts, strict=False)
         }
 
     @classmethod
@@ -273,9 +274,9 @@ class Found(Mapping[str, Collection[str]]):
         self._place: dict[str, int] = {}
         if not paths:
             return
-        found = duckdb.execute(
+        found: Any = duckdb.sql(
             "SELECT entityID, list(DISTINCT pictureKey) AS keys FROM read_parquet(?) GROUP BY entityID",
-            [[str(path) for path in paths]],
+            params=[[str(path) for path in paths]],
         ).to_arrow_table()
         self._keys = found["keys"]
         self._place = {entity: place for place, entity in enumerate(found["entityID"].to_pylist())}

@@ -17,7 +17,8 @@ from kg2clip.mirror.commons import FilePages
 from kg2clip.mirror.plan import plan_files
 from kg2clip.mirror.rendered import species
 from kg2clip.search.commons import ASIDE, Commons, CommonsCategories, read_pages, search_text
-from kg2clip.search.run import merge_hits, search_source
+from kg2clip.search.merge import merge_hits
+from kg2clip.search.run import search_source
 from kg2clip.search.source import Answers
 
 CONFIG = {
@@ -115,7 +116,7 @@ def test_search_pages_until_enough_and_asks_nothing_twice(mirror: FilePages, tmp
         assert again == rows and len(seen) == calls
         few = search_source(source(), [query(name)], answers, per_query=5, per_entity=200, found_before={})
         assert [row["rank"] for row in few] == [0, 1, 2, 3, 4]
-        assert search_source(source(), [query(name)], answers, 200, 200, {"wd:Q1": 200}) == []
+        assert search_source(source(), [query(name)], answers, 200, 200, {"wd:Q1": set(map(str, range(200)))}) == []
 
 
 def test_hits_of_several_queries_and_entities_are_one_candidate(mirror: FilePages, tmp_path: Path, monkeypatch) -> None:
@@ -125,7 +126,9 @@ def test_hits_of_several_queries_and_entities_are_one_candidate(mirror: FilePage
         asked = [query(name), query(name, queryID="q:2", entityID="wd:Q2")]
         rows = search_source(source(), asked, Answers(tmp_path / "kept", "", 1000), 200, 200, {})
     tables.write(rows, tables.HITS, tmp_path / "hits.parquet")
-    merged = merge_hits([tmp_path / "hits.parquet"]).to_pylist()
+    tables.write([{"entityID": "wd:Q1"}, {"entityID": "wd:Q2"}], tables.ENTITIES, tmp_path / "entities.parquet")
+    merge_hits([tmp_path / "hits.parquet"], tmp_path / "entities.parquet", tmp_path / "candidates.parquet")
+    merged = tables.read(tmp_path / "candidates.parquet").to_pylist()
     assert len(merged) == len({row["candidateID"] for row in rows}) == len(rows) / 2
     assert all(row["queryIDs"] == [f"q:{name}", "q:2"] or row["queryIDs"] == ["q:2", f"q:{name}"] for row in merged)
     assert all(row["entityIDs"] == ["wd:Q1", "wd:Q2"] for row in merged)

@@ -12,7 +12,8 @@ from servers import Answer, scripted_server
 
 from kg2clip import tables, web
 from kg2clip.search.commons import read_pages
-from kg2clip.search.run import merge_hits, search_source
+from kg2clip.search.merge import merge_hits
+from kg2clip.search.run import search_source
 from kg2clip.search.source import Answers
 from kg2clip.search.wikidata import WikidataImages, file_title
 
@@ -80,7 +81,9 @@ def test_each_entity_is_answered_once_with_its_own_pictures(page: Any, tmp_path:
     asked = parse_qs(urlsplit(seen[0].split(" ")[0]).query)
     assert asked["titles"] == ["File:A 1.jpg|File:B 1.jpg"] and asked["iiurlwidth"] == ["960"]
     tables.write(rows, tables.HITS, tmp_path / "hits.parquet")
-    assert len(merge_hits([tmp_path / "hits.parquet"]).to_pylist()) == 2
+    tables.write([], tables.ENTITIES, tmp_path / "entities.parquet")
+    counts = merge_hits([tmp_path / "hits.parquet"], tmp_path / "entities.parquet", tmp_path / "candidates.parquet")
+    assert counts["candidates"] == 1, "this server gives all files one address"
 
 
 def test_a_file_that_commons_search_finds_too_is_one_candidate(page: Any, tmp_path: Path, monkeypatch) -> None:
