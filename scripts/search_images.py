@@ -9,6 +9,7 @@ ledger of calls are kept in search/{source}/ beside the output; a rerun makes on
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from kg2clip.errors import IncompleteError, UserError, run_program
 from kg2clip.files import only_writer
 from kg2clip.search.order import ATTRIBUTES
 from kg2clip.search.run import SOURCES, Found, Queries, Search
-from kg2clip.search.source import Answers
+from kg2clip.search.source import Answers, Hit
 
 SECTIONS = ("search", "accept_partial")
+ROWS = 50_000  # hits in memory, and in a row group
 
 
 def main() -> None:
@@ -56,11 +58,7 @@ def main() -> None:
             wanted.get("connections", 1),
             {row["entityID"]: row["sitelinks"] for row in entities},
         )
-        with tables.writer(tables.HITS, arguments.output) as writer:
-            for hits in search:
-                writer.write(hits)
-            if (missing := search.missing()) and not config["accept_partial"]:
-                raise IncompleteError(missing)
+        tables.write_stream(all_hits(search, config["accept_partial"]), tables.HITS, arguments.output, ROWS)
     provenance.write(
         arguments.provenance,
         f"search_images.{arguments.search}",
@@ -69,9 +67,21 @@ def main() -> None:
         {**count_hits(arguments.output), **search.counts()},
         ("requests",),
         source=name,
-        missing=missing,
+        missing=search.missing(),
         **source.facts(),
     )
+
+
+def all_hits(search: Search, accept_partial: bool) -> Iterator[Hit]:
+    """The hits of a search, one by one.
+
+    Raises:
+        IncompleteError: the search could not be finished, and that is not accepted.
+    """
+    for hits in search:
+        yield from hits
+    if (missing := search.missing()) and not accept_partial:
+        raise IncompleteError(missing)
 
 
 def read_queries(path: Path, attributes: bool) -> Queries:

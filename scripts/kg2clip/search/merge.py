@@ -101,7 +101,10 @@ def merge_hits(hits: Sequence[Path], entities: Path, output: Path) -> dict[str, 
             for statement in _statements(hits, entities):
                 database.execute(statement)
             rows = database.sql(_candidates()).to_arrow_reader(BATCH)
-            with atomic_path(output) as temporary, pq.ParquetWriter(temporary, tables.CANDIDATES, compression="zstd") as file:
+            with (
+                atomic_path(output) as temporary,
+                pq.ParquetWriter(temporary, tables.CANDIDATES, compression="zstd") as file,
+            ):
                 for batch in rows:
                     file.write_table(tables.as_table(pa.Table.from_batches([batch]), tables.CANDIDATES))
             return _count(database)

@@ -274,10 +274,11 @@ class Found(Mapping[str, Collection[str]]):
         self._place: dict[str, int] = {}
         if not paths:
             return
-        found: Any = duckdb.sql(
+        answer: Any = duckdb.sql(
             "SELECT entityID, list(DISTINCT pictureKey) AS keys FROM read_parquet(?) GROUP BY entityID",
             params=[[str(path) for path in paths]],
-        ).to_arrow_table()
+        )
+        found = answer.to_arrow_table()
         self._keys = found["keys"]
         self._place = {entity: place for place, entity in enumerate(found["entityID"].to_pylist())}
 
