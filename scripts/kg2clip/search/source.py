@@ -93,6 +93,7 @@ class Answers:
         self._per_day = calls_per_day
         self._total = calls_total
         self._closed: str | None = None
+        self._date = ""
         self._stopping = threading.Event()  # wakes the threads that wait
         self._lock = threading.Lock()
         self._own = threading.local()  # what each thread has for itself: session, date of its last answer
@@ -104,8 +105,8 @@ class Answers:
 
     @property
     def date(self) -> str:
-        """When the source gave the answer that this thread got last."""
-        return getattr(self._own, "date", "")
+        """When the source gave the answer that this thread got last; that any thread got, if this one asked nothing."""
+        return str(getattr(self._own, "date", self._date))
 
     def close(self, reason: str) -> None:
         """Make no more calls in this run, in no thread; kept answers are given still."""
@@ -136,13 +137,13 @@ class Answers:
         if before := self.store.find(request):
             with self._lock:
                 self.kept += 1
-            self._own.date = before.date
+            self._own.date = self._date = before.date
             return _parse(url, before.content)
         web.check_contact(urlsplit(url).hostname or "", self.contact)
         content, answer = web.with_retries(
             lambda: self._ask(url, parameters, headers or {}), url, longest_wait=LONGEST_WAIT, sleep=self._stopping.wait
         )
-        self._own.date = provenance.now()
+        self._own.date = self._date = provenance.now()
         self.store.keep(request, self._own.date, url, json.dumps(dict(parameters), ensure_ascii=False), content)
         return dict(answer)
 
