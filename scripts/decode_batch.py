@@ -46,7 +46,7 @@ def main() -> None:
         "refused": dict(sorted(reasons.items())),
         "flags": dict(sorted(Counter(flag for flags in features["flags"].to_pylist() for flag in flags).items())),
     }
-    provenance.write(arguments.provenance, f"decode_batch-{batch.name}", config, SECTIONS, counts, LIBRARIES)
+    provenance.write(arguments.provenance, f"decode_batch.{batch.name}", config, SECTIONS, counts, LIBRARIES)
 
 
 if __name__ == "__main__":

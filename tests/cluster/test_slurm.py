@@ -5,6 +5,7 @@ Minutes: each level of the graph waits for the plugin's polling. Part of make te
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from workflow.small import ROOT, STEPS, SmallRun, surroundings
 
 from cluster.slurm import Cluster, missing
@@ -44,8 +46,24 @@ def cluster() -> Iterator[Cluster]:
 class ClusterRun(SmallRun):
     """The small chain, its jobs sent to Slurm."""
 
+    profile = "profiles/slurm-ci"
+
     def command(self, *options: str) -> list[str]:
-        return ["profiles/slurm-ci" if part == "local" else part for part in super().command(*options)]
+        return [self.profile if part == "local" else part for part in super().command(*options)]
+
+    def with_resources(self, rule: str, **resources: object) -> ClusterRun:
+        """The same run under a profile that gives a rule other resources.
+
+        (--set-resources on the command line would take the place of all that the profile sets.)
+        """
+        profile = yaml.safe_load((ROOT / "profiles" / "slurm-ci" / "config.yaml").read_text())
+        profile["set-resources"][rule].update(resources)
+        folder = self.config.with_name(f"{self.project}-profile")
+        folder.mkdir(exist_ok=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump(profile))
+        changed = copy.copy(self)
+        changed.profile = str(folder)
+        return changed
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         """Run in the background, output into a file beside the results."""
@@ -75,8 +93,8 @@ def harvest(cluster: Cluster) -> ClusterRun:
 def test_a_cancelled_download_goes_on_and_memory_grows(cluster: Cluster, harvest: ClusterRun) -> None:
     before = {job["id"] for job in cluster.jobs()}
     # Far too little for the first attempt.
-    tight = "decide_pictures:mem_mb=60 + 2000 * (attempt - 1)"
-    done = harvest.run("--until", "pack_dataset", "--retries", "1", "--set-resources", tight)
+    tight = harvest.with_resources("decide_pictures", mem_mb="60 + 2000 * (attempt - 1)")
+    done = tight.run("--until", "pack_dataset", "--retries", "1")
     assert done.returncode == 0, done.stdout[-6000:]
     fresh = [job for job in cluster.jobs() if job["id"] not in before]
     decided = [(job["memory"], job["state"]) for job in fresh if job["rule"] == "decide_pictures"]
@@ -97,7 +115,7 @@ def test_training_is_cancelled_times_out_and_ends(cluster: Cluster, harvest: Clu
     assert running.wait(timeout=300) != 0
     reached = max(steps(small), default=0)
     before = {job["id"] for job in cluster.jobs()}
-    done = small.run("--until", "train_model", "--retries", "5", "--set-resources", "train_model:runtime=1")
+    done = small.with_resources("train_model", runtime=1).run("--until", "train_model", "--retries", "5")
     assert done.returncode == 0, done.stdout[-6000:]
     states = [job["state"] for job in cluster.jobs() if job["rule"] == "train_model" and job["id"] not in before]
     assert "TIMEOUT" in states and states.count("COMPLETED") == 1, states
