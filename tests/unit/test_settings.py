@@ -52,10 +52,10 @@ def test_a_config_that_is_no_mapping(content: object) -> None:
 
 
 def test_only_the_sources_that_are_named_are_asked_in_their_order() -> None:
-    assert list(settings.complete(LEAST, "test")["search"]["sources"]) == ["commons"]
+    assert list(settings.complete(LEAST, "test")["search"]["sources"]) == ["wikidata", "commons"]
     named = {**LEAST, "search": {"sources": {"gbif": {}, "wikidata": {}}}}
     sources = settings.complete(named, "test")["search"]["sources"]
-    assert list(sources) == ["gbif", "wikidata"] and sources["gbif"]["max_calls"] == 2000
+    assert list(sources) == ["gbif", "wikidata"] and sources["gbif"]["max_calls"] == 5000
 
 
 def test_a_benchmark_may_lie_with_the_project() -> None:
@@ -88,7 +88,7 @@ def test_addresses_contact_and_speed_are_not_tracked() -> None:
             **LEAST,
             "contact": "me@example.org",
             "knowledge": {"roots": ["Apidae"], "endpoint": "http://other.test/", "page_size": 7},
-            "search": {"sources": {"commons": {"api": "http://x.test/", "requests_per_second": 1}}},
+            "search": {"sources": {"wikidata": {}, "commons": {"api": "http://x.test/", "requests_per_second": 1}}},
             "download": {"total_timeout": 3, "attempts": 1},
         },
         "test",

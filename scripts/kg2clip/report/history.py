@@ -61,6 +61,11 @@ def endpoint(results: Results, records: list[Row]) -> str:
     return written[0] if written else str(results.settings["knowledge"]["endpoint"])
 
 
+def cited(records: list[Row]) -> list[tuple[str, str]]:
+    """The sources that gave a DOI to cite, with the DOI."""
+    return [(str(record.get("source")), str(record["doi"])) for record in records if record.get("doi")]
+
+
 def training(results: Results) -> tuple[Training, ...]:
     """The training runs of the config."""
     return tuple(_training(results, experiment) for experiment in results.experiments)

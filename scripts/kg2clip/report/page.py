@@ -46,6 +46,7 @@ def render(results: Results, date: str | None = None) -> tuple[str, dict[str, An
         "settings": results.settings,
         "date": date or provenance.now(),
         "endpoint": history.endpoint(results, records),
+        "cited": history.cited(records),
         "funnel": counted,
         "groups": coverage.cut(groups),
         "taxa": taxa,

@@ -186,6 +186,12 @@ def test_truth_says_where_nothing_was_planted_and_shows_pairs(html: str) -> None
     assert truth.count("<img") == 5  # a pair of candidates, a candidate beside a benchmark picture, a lone false alarm
 
 
+def test_the_doi_of_a_download_is_cited(run: Any) -> None:
+    facts = {"step": "search_images.gbifdownload", "source": "gbifdownload", "doi": "10.15468/dl.np3k7j"}
+    (run.folder / "provenance" / "search_images.gbifdownload.json").write_text(json.dumps(facts))
+    assert "gbifdownload: <bdi>doi:10.15468/dl.np3k7j</bdi>" in run.html()
+
+
 def test_without_a_benchmark(run: Any) -> None:
     shutil.rmtree(run.folder / "evaluation")
     run.settings["evaluate"]["benchmarks"] = {}
