@@ -1,10 +1,12 @@
 """Export the entities below the configured roots from a SPARQL endpoint.
 
 In:  the graph (config: knowledge). Out: knowledge/entities.parquet, one row an entity with names, ancestors and
-attributes. Answers are kept in a folder beside the output; a rerun asks only what is new.
+attributes. Answers are kept in a folder beside the output; a rerun asks only what is new. With knowledge.taxonomy,
+NCBI's taxonomy renumbers merged taxa and fills what the graph leaves open.
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 from kg2clip import provenance, settings, tables
@@ -12,6 +14,7 @@ from kg2clip.errors import run_program
 from kg2clip.files import only_writer
 from kg2clip.knowledge.export import export_entities
 from kg2clip.knowledge.sparql import Endpoint
+from kg2clip.knowledge.taxonomy import open_archive
 
 SECTIONS = ("knowledge",)
 
@@ -28,10 +31,20 @@ def main() -> None:
     answers = arguments.output.parent / "answers"
     with only_writer(answers):
         endpoint = Endpoint(wanted["endpoint"], config["contact"], answers, wanted["snapshot"])
-        rows, counts = export_entities(endpoint, wanted)
+        pinned = wanted.get("taxonomy")
+        taxonomy = open_archive(pinned, answers / "taxonomy", config["contact"]) if pinned else None
+        rows, counts = export_entities(endpoint, wanted, taxonomy)
+        renewed: Counter[str] = Counter()
+        if taxonomy:
+            rows = taxonomy.complete(rows, answers / "entities.parquet", renewed)
         tables.write_stream(rows, tables.ENTITIES, arguments.output)
-    packages = ("SPARQLWrapper", "ijson", "requests")
-    facts = {"endpoint": endpoint.url, "queriesAsked": endpoint.asked, "queries": endpoint.record()}
+    packages = ("SPARQLWrapper", "ijson", "requests", *([taxonomy.tool] if taxonomy else []))
+    facts = {
+        "endpoint": endpoint.url,
+        "queriesAsked": endpoint.asked,
+        "queries": endpoint.record(),
+        "taxonomy": renewed,
+    }
     provenance.write(arguments.provenance, "export_entities", config, SECTIONS, dict(counts), packages, **facts)
 
 

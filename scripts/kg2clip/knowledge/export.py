@@ -20,6 +20,7 @@ from kg2clip.knowledge.natural_type import natural_type
 from kg2clip.knowledge.nodes import Node, read_nodes
 from kg2clip.knowledge.roots import find_classes, find_roots
 from kg2clip.knowledge.sparql import Endpoint, literal
+from kg2clip.knowledge.taxonomy import Taxonomy
 from kg2clip.knowledge.vocabulary import INVISIBLE, curie
 from kg2clip.knowledge.wordnet_merge import match, merged, own_entities
 from kg2clip.progress import Progress
@@ -33,7 +34,9 @@ Entity = dict[str, Any]  # a row of tables.ENTITIES
 AT_A_TIME = 2000  # members read and written together
 
 
-def export_entities(endpoint: Endpoint, wanted: Settings) -> tuple[Iterator[Entity], Counter[str]]:
+def export_entities(
+    endpoint: Endpoint, wanted: Settings, taxonomy: Taxonomy | None = None
+) -> tuple[Iterator[Entity], Counter[str]]:
     """All entities of the config's section `knowledge`, as rows of `tables.ENTITIES` in the order of entityID.
 
     The rows are read as they are taken. The counts say how many nodes were found and left out, and why; they add up.
@@ -41,7 +44,7 @@ def export_entities(endpoint: Endpoint, wanted: Settings) -> tuple[Iterator[Enti
     Raises:
         UserError: a root is unknown or ambiguous, or nothing passes the filters.
     """
-    roots = find_roots(endpoint, wanted["roots"])
+    roots = find_roots(endpoint, wanted["roots"], taxonomy)
     classes = find_classes(endpoint, wanted["classes"])
     excluded = find_classes(endpoint, wanted["exclude"], "exclude")
     from_file = read_file(Path(wanted["attributes"]["file"])) if wanted["attributes"]["file"] else {}

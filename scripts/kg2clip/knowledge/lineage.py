@@ -30,6 +30,8 @@ def read_parents(endpoint: Endpoint, nodes: Iterable[str], page_size: int) -> di
     while level:
         found: dict[str, dict[str, list[str]]] = {node: {} for node in level}
         for row in endpoint.pages(level, page_size, _parents_query):
+            if "parent" not in row:  # "some value"
+                continue
             by_property = found[row["node"].value]
             by_property.setdefault(row["property"].value.rsplit("/", 1)[1], []).append(row["parent"].value)
         parents.update((node, _choose(by_property)) for node, by_property in found.items())

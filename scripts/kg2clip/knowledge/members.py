@@ -9,11 +9,11 @@ and decided here. Each left-out node is counted once, under the first reason tha
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from kg2clip.knowledge import names
 from kg2clip.knowledge.lineage import read_parents, walk
 from kg2clip.knowledge.nodes import ANY_LANGUAGE, read_common_names
 from kg2clip.knowledge.sparql import Endpoint, iri, literal
@@ -21,8 +21,6 @@ from kg2clip.knowledge.vocabulary import EXTINCT_STATUS, HUMAN_TAXON, SPECIAL_KI
 from kg2clip.settings import Settings
 
 log = logging.getLogger(__name__)
-
-CULTIVAR_NAME = re.compile(r"['‘][^'’]+['’]\s*$")  # Rosa 'Peace'
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +115,12 @@ def _filtered(
 
 
 def special_kinds(endpoint: Endpoint, items: Iterable[str], wanted: Settings) -> dict[str, str]:
-    """Why items are left out for what they are (`knowledge.leave_out`): reason by item."""
+    """Why items are left out for what they are: reason by item.
+
+    The kinds of `knowledge.leave_out`, and what bears a name that names no taxon ("uncultured bacterium").
+    """
     items = sorted(items)
     unwanted = [kind for kind in SPECIAL_KINDS if kind in wanted["leave_out"]]
-    if not items or not unwanted:
-        return {}
     facts = endpoint.pages(
         items,
         wanted["page_size"],
@@ -134,11 +133,15 @@ def special_kinds(endpoint: Endpoint, items: Iterable[str], wanted: Settings) ->
     kinds_of_class: dict[str, set[str]] = {}
     stated: list[tuple[str, str]] = []
     reasons: dict[str, set[str]] = {}
+    unnamed: dict[str, str] = {}
     for row in facts:
         item, property_, value = row["node"].value, row["property"].value.rsplit("/", 1)[1], row["value"].value
         found = reasons.setdefault(item, set())
         if property_ == "P225":
-            found |= _kinds_of_name(value)
+            name = names.parse(value)
+            found |= {kind for kind, holds in (("hybrid", name.hybrid), ("cultivar", name.cultivar)) if holds}
+            if name.reason:
+                unnamed[item] = name.reason
         elif property_ == "P141":
             found |= {"extinct"} if value == WIKIDATA + EXTINCT_STATUS else set()
         else:
@@ -153,7 +156,7 @@ def special_kinds(endpoint: Endpoint, items: Iterable[str], wanted: Settings) ->
     for item, value in stated:
         reasons[item] |= kinds_of_class[value]
     first = {item: next((kind for kind in unwanted if kind in found), None) for item, found in reasons.items()}
-    return {item: REASONS[kind] for item, kind in first.items() if kind}
+    return unnamed | {item: REASONS[kind] for item, kind in first.items() if kind}
 
 
 REASONS = {
@@ -164,13 +167,6 @@ REASONS = {
     "human": "humans",
     "mythical": "mythical or imaginary",
 }
-
-
-def _kinds_of_name(name: str) -> set[str]:
-    """What a scientific name itself says: × is the hybrid sign, 'Peace' a cultivar."""
-    words = name.split()
-    hybrid = "×" in name or "x" in words[1:-1] or words[:1] == ["x"]
-    return {kind for kind, holds in (("hybrid", hybrid), ("cultivar", bool(CULTIVAR_NAME.search(name)))) if holds}
 
 
 def _names_of_members(endpoint: Endpoint, members: Mapping[str, Member], wanted: Settings) -> dict[str, str]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from kg2clip.knowledge import names
 from kg2clip.knowledge.sparql import Endpoint, literal
 from kg2clip.knowledge.vocabulary import IDENTIFIERS, curie, names_a_taxon
 from kg2clip.progress import Progress
@@ -94,7 +95,8 @@ def read_nodes(endpoint: Endpoint, items: Iterable[str], wanted: Settings) -> di
     ranks: dict[str, list[Node]] = defaultdict(list)
     for row in endpoint.pages(items, size, _facts_query):
         node = nodes[row["node"].value]
-        node.scientific_name = node.scientific_name or _text(row["name"].value if "name" in row else None)
+        if "name" in row and not node.scientific_name:  # as people write it: without author and subgenus
+            node.scientific_name = _text(names.parse(row["name"].value).canonical)
         node.sitelinks = max(node.sitelinks, int(row["links"].value) if "links" in row else 0)
         if "rank" in row:
             ranks[row["rank"].value].append(node)

@@ -51,6 +51,7 @@ MAX_PAGE = 256 << 20  # bytes of a short answer; a page that is larger is halved
 TOO_MUCH = frozenset({413, 414, 504})  # too large, or a proxy that waited in vain: asking for less may do
 GAVE_UP = re.compile(r"(operation |query )?timed out|[\w.]*timeout\w*|time-out", re.IGNORECASE)
 SUSPECT_ROWS = 500  # limits of engines are round numbers (Virtuoso: 10,000): such answers are counted
+SOME_VALUE = "/.well-known/genid/"  # Wikidata's addresses for blank nodes
 BINDINGS = "results.bindings.item"  # where SPARQL JSON has its rows
 
 Result = TypeVar("Result")
@@ -363,9 +364,14 @@ def _plain(page: str) -> str:
 
 
 def _row(binding: dict[str, dict[str, str]]) -> Row:
-    """A row without its unbound variables. A blank node ("some value") can't be asked about: it counts as unbound."""
+    """A row without its unbound variables.
+
+    "Some value" (a blank node, or the address that Wikidata makes up for one) can't be asked about: it is unbound too.
+    """
     return {
-        name: Term(term["value"], term.get("xml:lang", "")) for name, term in binding.items() if term["type"] != "bnode"
+        name: Term(term["value"], term.get("xml:lang", ""))
+        for name, term in binding.items()
+        if term["type"] != "bnode" and SOME_VALUE not in term["value"]
     }
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import taxopy
 
+from kg2clip import tables
 from kg2clip.errors import UserError
 from kg2clip.files import sha256_file, sync
 from kg2clip.identifiers import stable_hash
@@ -82,6 +83,13 @@ class Taxonomy:
         """What became of each number. Reads the archive once, so ask for all numbers together."""
         asked = sorted(set(numbers))
         return self._read(self.folder, asked) if asked else {}
+
+    def complete(self, rows: Iterable[dict[str, Any]], scratch: Path, counts: Counter[str]) -> Iterator[dict[str, Any]]:
+        """Rows of `tables.ENTITIES`, completed; they wait in the file `scratch` until all their numbers are known."""
+        tables.write_stream(rows, tables.ENTITIES, scratch)
+        taxa = self.look_up(numbers_in(scratch))
+        for batch in pq.ParquetFile(scratch).iter_batches(2000):
+            yield from completed(batch.to_pylist(), taxa, counts)
 
 
 def open_archive(wanted: Settings, folder: Path, contact: str) -> Taxonomy:
