@@ -8,6 +8,10 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import os
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from servers import oxigraph
 
 from kg2clip import settings, tables, web
 from kg2clip.errors import UserError
+from kg2clip.files import sha256_file
 from kg2clip.knowledge.export import export_entities
 from kg2clip.knowledge.roots import find_roots
 from kg2clip.knowledge.sparql import Endpoint
@@ -272,6 +277,37 @@ def test_merged_and_deleted_numbers_as_roots(graph: Endpoint, tmp_path: Path, ca
     for root, was in {"ncbi:3": "was deleted from", "ncbi:123124124": "was never in"}.items():
         with pytest.raises(UserError, match=rf"knowledge\.roots: {root} {was} NCBI's taxonomy"):
             find_roots(graph, [root], taxonomy)
+
+
+def test_the_program_applies_the_taxonomy_and_records_what_it_asked(port: int, tmp_path: Path) -> None:
+    lines = {
+        "nodes": ["1\t|\t1\t|\tno rank", "33208\t|\t1\t|\tkingdom", "40000\t|\t33208\t|\tspecies"],
+        "names": [
+            f"{number}\t|\t{name}\t|\t\t|\tscientific name"
+            for number, name in ((1, "root"), (33208, "Metazoa"), (40000, "x"))
+        ],
+        "merged": ["37610\t|\t40000"],
+        "delnodes": [],
+    }
+    with zipfile.ZipFile(tmp_path / "taxdmp.zip", "w") as archive:
+        for name, rows in lines.items():
+            archive.writestr(f"{name}.dmp", "".join(f"{row}\t|\n" for row in rows))
+    pinned = {"archive": str(tmp_path / "taxdmp.zip"), "sha256": sha256_file(tmp_path / "taxdmp.zip")}
+    knowledge = {"endpoint": "http://graph.test/query", "roots": ["Q69"], "require_image": False, "taxonomy": pinned}
+    (tmp_path / "config.yaml").write_text(json.dumps({"project": "x", "knowledge": knowledge}))
+    command = [sys.executable, "scripts/export_entities.py", "--config", str(tmp_path / "config.yaml")]
+    output, told = tmp_path / "out" / "entities.parquet", tmp_path / "told.json"
+    for _ in range(2):
+        environment = {**os.environ, web.RESOLVE: json.dumps({"graph.test": f"127.0.0.1:{port}"})}
+        made = [*command, "--output", str(output), "--provenance", str(told)]
+        subprocess.run(made, check=True, cwd=TESTS.parent, env=environment, capture_output=True)
+        rows = {row["entityID"]: row for row in tables.read(output).to_pylist()}
+        assert {key: row["taxonID"] for key, row in rows.items()} == {"wd:Q70": "ncbi:40000", "wd:Q71": None}
+        facts = json.loads(told.read_text())
+        assert facts["taxonomy"] == {"number merged": 1}
+        assert facts["settings"]["knowledge"]["taxonomy"] == {"sha256": pinned["sha256"]}
+        assert {"query", "answers", "rows", "first", "last"} == facts["queries"][0].keys()
+    assert facts["queriesAsked"] == 0, "the second run asks nothing"
 
 
 def test_holes_and_new_ranks_lose_nothing(graph: Endpoint) -> None:
