@@ -5,7 +5,8 @@ Names are Darwin Core and Audiovisual Core terms where one exists, in their lowe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,15 @@ QUERIES = pa.schema(
     [
         ("queryID", text),
         ("entityID", text),
-        ("kind", text),  # noun, attribute, attribute-noun
+        ("kind", text),  # noun, attribute-noun; attribute: of a natural type, whose id is the entityID
         ("text", text),
         ("name", text),  # the entity's name that the text holds
-        ("nameKind", text),  # scientific, vernacular, synonym, alias
+        ("nameKind", text),  # scientific, vernacular, synonym, type
         ("attribute", text),
         ("category", text),
         ("disambiguation", text),  # the word added because other taxa share the name
+        ("excludedWords", texts),  # pictures whose texts hold one are not wanted: drawing; sources that can are told
+        ("orTerms", texts),  # other names, one of which will do; for sources that charge by the call
     ]
 )
 
@@ -272,8 +275,27 @@ def read(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         UserError: the file is absent or is no Parquet table.
     """
-    try:
+    with _readable(path):
         return pq.read_table(path, columns=list(columns) if columns else None)
+
+
+def read_rows(path: Path | str, columns: Sequence[str], at_a_time: int = 5000) -> Iterator[dict[str, Any]]:
+    """Read the rows of a Parquet table, `at_a_time` in memory; raises as `read` does."""
+    with _readable(path), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(at_a_time, columns=list(columns)):
+            yield from batch.to_pylist()
+
+
+def count(path: Path | str) -> int:
+    """The number of rows of a Parquet table; raises as `read` does."""
+    with _readable(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+@contextmanager
+def _readable(path: Path | str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise UserError(f"{path} is missing. Make it with: snakemake {path}") from None
     except pa.ArrowInvalid as error:

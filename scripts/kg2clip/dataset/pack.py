@@ -137,13 +137,15 @@ def remove_stale(folder: Path, rows: Sequence[Row]) -> None:
 
 def _texts(sample: Sample, mixer: Mixer, entities: Mapping[str, Row], queries: Mapping[str, Row]) -> list[Row]:
     found_for, found_by = sample.merged("entityIDs"), sample.merged("queryIDs")
-    if unknown := [name for name in found_for if name not in entities] + [
+    asked = [queries[name] for name in found_by if name in queries]
+    types = {query["entityID"] for query in asked}  # a natural type may be asked for, but is no entity
+    if unknown := [name for name in found_for if name not in entities and name not in types] + [
         name for name in found_by if name not in queries
     ]:
         raise UserError(
             f"the candidate {sample.key} names {unknown[0]}, which is in no table: search/ is older than queries/"
         )
-    return mixer.mix(sample.copies, [entities[name] for name in found_for], [queries[name] for name in found_by])
+    return mixer.mix(sample.copies, [entities[name] for name in found_for if name in entities], asked)
 
 
 def _add(writer: tars.TarWriter, shard: str, sample: Sample, texts: list[Row]) -> Row:

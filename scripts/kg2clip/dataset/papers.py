@@ -52,7 +52,8 @@ def write_attribution(rows: Sequence[Row], path: Path) -> None:
 def write_card(rows: Sequence[Row], entities: Mapping[str, Row], counts: Row, settings: Settings, path: Path) -> None:
     """Write the data card."""
     shown = Counter(entity for row in rows for entity in row["entityIDs"])
-    names = {key: entities[key]["vernacularName"] or entities[key]["scientificName"] or key for key in shown}
+    named = {key: entities[key] for key in shown if key in entities}  # a natural type is no entity
+    names = {key: row["vernacularName"] or row["scientificName"] or key for key, row in named.items()}
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kg2clip.dataset"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
@@ -68,7 +69,9 @@ def write_card(rows: Sequence[Row], entities: Mapping[str, Row], counts: Row, se
         kinds=_table("kind of text", [(kind, f"{share:.1%}") for kind, share in counts["shareByKind"].items()]),
         licences=_table("licence", _most(row["license"] or "unknown" for row in rows)),
         sources=_table("source", _most(row["source"] for row in rows)),
-        by_entity=_table("entity", [(f"{names[key]} ({key})", count) for key, count in _most(shown.elements())]),
+        by_entity=_table(
+            "entity", [(f"{names.get(key, key)} ({key})", count) for key, count in _most(shown.elements())]
+        ),
     )
     write_text(path, card)
 

@@ -116,12 +116,17 @@ class FilePages(Pages):
                 self._words[word].add(page.page_id)
 
     def search(self, text: str) -> list[FilePage]:
-        """Pages that hold every word and every quoted phrase; operators such as `filetype:` are not words."""
+        """Pages that hold every word and every quoted phrase, and no word behind a minus; operators such as `filetype:`
+        are not words.
+        """
+        excluded = _words(" ".join(re.findall(r"(?<!\S)-(\S+)", text)))
+        text = re.sub(r"(?<!\S)-\S+", " ", text)
         phrases = [_words(phrase) for phrase in re.findall(r'"([^"]*)"', text)]
         plain = _words(" ".join(word for word in text.split() if ":" not in word))
         if not plain:
             return []
         found = set.intersection(*(self._words.get(word, set()) for word in plain))
+        found = found.difference(*(self._words.get(word, set()) for word in excluded))
         found = {page for page in found if all(f" {' '.join(phrase)} " in self._texts[page] for phrase in phrases)}
         # The order looks arbitrary, as a relevance order does, and is the same in every run.
         return [

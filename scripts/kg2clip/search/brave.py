@@ -7,7 +7,7 @@ depends on the plan: read the contract. One call a query: there is no second pag
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,7 +38,7 @@ class BraveImages(Source):
             UserError: there is no key, or the address would show it to others.
         """
         request = {
-            "q": search_text(query["text"]),
+            "q": search_text(query["text"], query.get("orTerms") or (), query.get("excludedWords") or ()),
             "count": str(min(COUNT, self._wanted["per_query"])),
             "spellcheck": "false",  # it is on by default, and would mend Latin names
             "safesearch": "strict",
@@ -59,12 +59,19 @@ def _key(url: str) -> str:
     return key
 
 
-def search_text(text: str) -> str:
-    """A query within the API's limits, cut between words."""
+def search_text(text: str, other_names: Sequence[str] = (), excluded: Sequence[str] = ()) -> str:
+    """A query within the API's limits: any of the names, then as many excluded words as fit.
+
+    Source of the operators: https://api-dashboard.search.brave.com/documentation/resources/search-operators
+    """
     words = text.split()[:MAX_WORDS]
     while len(words) > 1 and len(" ".join(words)) > MAX_CHARACTERS:
         words.pop()
-    return " ".join(words)[:MAX_CHARACTERS]
+    asked = " ".join(words)[:MAX_CHARACTERS]
+    for more in (*(f'OR "{name}"' for name in other_names), *(f"-{word}" for word in excluded)):
+        if len(f"{asked} {more}") <= MAX_CHARACTERS and len(f"{asked} {more}".split()) <= MAX_WORDS:
+            asked = f"{asked} {more}"
+    return asked
 
 
 def read_results(answer: Mapping[str, Any]) -> list[Hit]:

@@ -132,11 +132,15 @@ def ask_in_batches(api: str, request: Mapping[str, str], answers: Answers) -> It
 
 
 def search_text(query: Query) -> str:
-    """A query in CirrusSearch's words: the name as a phrase, bitmaps only; characters that are operators there are
-    left out.
+    """A query in CirrusSearch's words: the name as a phrase, bitmaps only, excluded words behind a minus; characters
+    that are operators there are left out. It knows no parentheses, so that other names would not be a choice.
+
+    Source: https://www.mediawiki.org/wiki/Help:CirrusSearch/Logical_operators
     """
     words = [query["attribute"], f'"{_plain(query["name"])}"', query["disambiguation"]]
-    return " ".join([*(_plain(word) if word[0] != '"' else word for word in words if word), "filetype:bitmap"])
+    excluded = [f"-{_plain(word)}" for word in query.get("excludedWords") or ()]
+    wanted = (_plain(word) if word[0] != '"' else word for word in words if word)
+    return " ".join([*wanted, *excluded, "filetype:bitmap"])
 
 
 def _plain(text: str) -> str:

@@ -1,66 +1,109 @@
-"""Queries: each text once, namesakes told apart, identities stable."""
+"""Queries: kinds, names and attributes, budgets, subsets, and identities that stay."""
 
 from __future__ import annotations
 
-from kg2clip import settings, tables
-from kg2clip.queries.build import build_queries, disambiguation
+from exports import ancestor, entity, texts
+
+from kg2clip import tables
+
+EUKARYOTA = ancestor("Eukaryota")
+DUNNOCK = entity(
+    "wd:Q1",
+    [("Prunella modularis", "scientific"), ("dunnock", "label"), ("Motacilla modularis", "synonym")],
+    [ancestor("Prunella", "accentors"), EUKARYOTA],
+    [("brown", "colour"), ("grey", "colour"), ("gardens", "habitat")],
+    vernacularName="dunnock",
+    taxonID="ncbi:670355",
+)
+ALPINE = entity(
+    "wd:Q2", [("Prunella collaris", "scientific")], [ancestor("Prunella", "accentors"), EUKARYOTA], [("Grey", "colour")]
+)
+SPOON = entity("wd:Q3", [("spoon", "label")], [ancestor("cutlery", "cutlery")], taxonRank=None)
 
 
-def entity(identifier: str, names, ancestors, attributes=(), vernacular=None):
-    return {
-        "entityID": identifier,
-        "vernacularName": vernacular,
-        "names": [{"text": text, "language": "en", "kind": kind} for text, kind in names],
-        "ancestors": [
-            {"entityID": f"a:{name}", "scientificName": name, "vernacularName": common} for name, common in ancestors
-        ],
-        "attributes": [{"category": "colour", "value": value, "source": "P462"} for value in attributes],
-    }
+def test_names_and_attributes_of_all_categories_in_turn(build) -> None:
+    rows = build([DUNNOCK])
+    nouns = ["Prunella modularis", "dunnock", "Motacilla modularis"]
+    assert texts(rows, "wd:Q1") == [*nouns, "brown dunnock", "gardens dunnock", "grey dunnock"]
+    assert [row["nameKind"] for row in rows[:3]] == ["scientific", "vernacular", "synonym"]
+    assert (rows[3]["kind"], rows[3]["attribute"], rows[3]["category"]) == ("attribute-noun", "brown", "colour")
 
 
-BIRD = entity(
-    "wd:Q1", [("Prunella", "scientific"), ("dunnock", "label")], [("Prunellidae", "accentors"), ("Eukaryota", None)],
-    ["brown", "grey"], "dunnock",
-)  # fmt: skip
-PLANT = entity("wd:Q2", [("Prunella", "scientific")], [("Lamiaceae", None), ("Eukaryota", None)], ["purple"])
+def test_kinds_names_and_budgets(build) -> None:
+    assert texts(build([DUNNOCK], kinds=["noun"], names=["scientific"]), "wd:Q1") == ["Prunella modularis"]
+    assert texts(build([DUNNOCK], names=["vernacular"], attributes_per_entity=1), "wd:Q1") == [
+        "dunnock",
+        "brown dunnock",
+    ]
+    assert texts(build([DUNNOCK], per_entity=1), "wd:Q1") == ["Prunella modularis"]
 
 
-def build(entities, **changes):
-    return build_queries(
-        entities, settings.complete({"project": "x", "knowledge": {"roots": ["x"]}, "queries": changes}, "t")["queries"]
-    )
+def test_attributes_of_types_stand_for_the_type_and_not_for_a_species(build) -> None:
+    rows = build([DUNNOCK, ALPINE], kinds=["attribute"])
+    assert [(row["entityID"], row["text"], row["name"]) for row in rows] == [
+        ("a:Prunella", "grey accentors", "accentors"),  # two have it
+        ("a:Prunella", "brown accentors", "accentors"),
+        ("a:Prunella", "gardens accentors", "accentors"),
+    ]
+    assert len(build([DUNNOCK, ALPINE], kinds=["attribute"], attributes_per_type=2)) == 2
 
 
-def texts(rows, identifier):
-    return sorted(row["text"] for row in rows if row["entityID"] == identifier)
+def test_the_total_gives_each_entity_its_first_query_before_any_its_second(build) -> None:
+    assert texts(build([DUNNOCK, ALPINE], total=2), "wd:Q1") == ["Prunella modularis"]
+    three = build([DUNNOCK, ALPINE], total=3)
+    assert len(three) == 3 and {row["entityID"] for row in three} == {"wd:Q1", "wd:Q2"}
+    assert three == build([DUNNOCK, ALPINE], total=3)
+    assert build([DUNNOCK, ALPINE], total=1000) == build([DUNNOCK, ALPINE])
 
 
-def test_namesakes_get_a_word_that_tells_them_apart() -> None:
-    rows = build([BIRD, PLANT])
-    assert texts(rows, "wd:Q1") == ["Prunella accentors", "brown dunnock", "dunnock", "grey dunnock"]
-    assert texts(rows, "wd:Q2") == ["Prunella Lamiaceae", "purple Prunella Lamiaceae"]
-    tables.as_table(rows, tables.QUERIES)
+def test_fractions_are_seeded_and_nested(build) -> None:
+    many = [entity(f"wd:Q{number}", [(f"Genus species{number}", "scientific")], [EUKARYOTA]) for number in range(400)]
+    of = {share: {row["queryID"] for row in build(many, fraction=share)} for share in (1, 0.5, 0.25)}
+    assert of[0.25] < of[0.5] < of[1]
+    assert len(of[1]) == 400 and 160 < len(of[0.5]) < 240 and 65 < len(of[0.25]) < 135
+    assert of[0.5] != {row["queryID"] for row in build(many, fraction=0.5, seed=2)}
 
 
-def test_without_namesakes_no_word_is_added() -> None:
-    assert texts(build([BIRD]), "wd:Q1") == ["Prunella", "brown dunnock", "dunnock", "grey dunnock"]
+def test_living_things_only(build) -> None:
+    assert {row["entityID"] for row in build([DUNNOCK, SPOON], living_only=True)} == {"wd:Q1"}
+    assert {row["entityID"] for row in build([DUNNOCK, SPOON])} == {"wd:Q1", "wd:Q3"}
 
 
-def test_shared_ancestors_do_not_tell_apart() -> None:
-    assert disambiguation(BIRD, [BIRD, PLANT]) == "accentors"
-    assert disambiguation(BIRD, [BIRD, BIRD]) == "accentors"
-    assert disambiguation({**BIRD, "ancestors": []}, [BIRD, PLANT]) is None
+def test_options_of_sources(build) -> None:
+    noun = build([DUNNOCK], excluded_words=["drawing", "dunnock"], or_terms=True)[1]
+    assert noun["text"] == "dunnock"
+    assert noun["excludedWords"] == ["drawing"], "a word of the query itself is not excluded"
+    assert noun["orTerms"] == ["Prunella modularis", "Motacilla modularis"]
+    assert build([DUNNOCK])[0]["orTerms"] == []
 
 
-def test_kinds_names_and_budget() -> None:
-    assert texts(build([BIRD], kinds=["noun"], names=["scientific"]), "wd:Q1") == ["Prunella"]
-    assert texts(build([BIRD], attributes_per_entity=1), "wd:Q1") == ["Prunella", "brown dunnock", "dunnock"]
-
-
-def test_the_same_text_is_one_query_and_its_id_is_stable() -> None:
+def test_the_same_text_is_one_query_and_its_id_is_stable(build) -> None:
     twice = entity("wd:Q3", [("Bombus", "scientific"), ("bombus", "alias")], [])
-    rows = build([twice])
+    rows = build([twice], disambiguate=False)
     assert [row["text"] for row in rows] == ["Bombus"]
     assert [row["queryID"] for row in rows] == [
-        row["queryID"] for row in build([PLANT, twice]) if row["entityID"] == "wd:Q3"
+        row["queryID"] for row in build([ALPINE, twice], disambiguate=False) if row["entityID"] == "wd:Q3"
     ]
+    everything = build([DUNNOCK, ALPINE, SPOON])
+    assert len({row["queryID"] for row in everything}) == len(everything)
+
+
+def test_authorship_is_no_part_of_a_query(build) -> None:
+    rows = build([entity("wd:Q4", [("Clusia flava Jacq., 1760", "scientific")], [])], disambiguate=False)
+    assert [row["text"] for row in rows] == ["Clusia flava"]
+
+
+def test_entities_without_names_or_ancestors_are_no_error(build) -> None:
+    bare = {"entityID": "wd:Q5", "names": None, "ancestors": None, "attributes": None}
+    assert build([bare]) == []
+    assert build([]) == []
+
+
+def test_more_entities_than_one_batch_keep_their_order(build) -> None:
+    many = [entity(f"wd:Q{number:05d}", [(f"Genus s{number}", "scientific")], [EUKARYOTA]) for number in range(4_500)]
+    found = [row["entityID"] for row in build(many)]
+    assert found == [row["entityID"] for row in many]
+
+
+def test_the_table_has_the_declared_columns(build) -> None:
+    tables.as_table(build([DUNNOCK]), tables.QUERIES)

@@ -95,6 +95,9 @@ def test_queries_are_cut_to_the_limits_between_words() -> None:
     long = search_text("abcdefghi " * 49 + "xx")
     assert len(long) <= 400 and long.endswith("abcdefghi")
     assert len(search_text("x" * 900)) == 400
+    assert search_text("dunnock", ["Prunella modularis"], ["drawing"]) == 'dunnock OR "Prunella modularis" -drawing'
+    many = search_text("dunnock", ["a b c d e f"] * 9, ["drawing"] * 60)
+    assert len(many.split()) <= 50 and len(many) <= 400
 
 
 def echo(status: int, headers: dict[str, str] | None = None) -> Any:
