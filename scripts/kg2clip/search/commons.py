@@ -8,12 +8,13 @@ properties and are merged by page id (../shared/samples/README.md).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kg2clip import provenance
 from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
+from kg2clip.search.limits import check_limits
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 from kg2clip.texts import clean
@@ -28,6 +29,10 @@ class Commons(Source):
 
     def __init__(self, wanted: Settings) -> None:
         self._wanted = wanted
+
+    def prepare(self, queries: Sequence[Query], answers: Answers) -> None:
+        """Refuse to ask faster than Wikimedia allows."""
+        check_limits(self.name, self._wanted)
 
     def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
         """The hits of a query, a list for each complete answer."""
@@ -53,6 +58,10 @@ class CommonsCategories(Source):
 
     def __init__(self, wanted: Settings) -> None:
         self._wanted = wanted
+
+    def prepare(self, queries: Sequence[Query], answers: Answers) -> None:
+        """Refuse to ask faster than Wikimedia allows."""
+        check_limits(self.name, self._wanted)
 
     def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
         """The pictures of the category that the query names, then those of the categories below, level by level."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from kg2clip.errors import UserError
 from kg2clip.search.darwin_core import is_wanted, read_media, taxon_name
+from kg2clip.search.limits import check_limits
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 
@@ -38,11 +39,12 @@ class GbifSearch(Source):
         self._asked = 0
 
     def prepare(self, queries: Sequence[Query], answers: Answers) -> None:
-        """Refuse bulk use before the first call.
+        """Refuse haste and bulk use before the first call.
 
         Raises:
-            UserError: the queries need more answers than `max_calls`.
+            UserError: the config asks too fast, or the queries need more answers than `max_calls`.
         """
+        check_limits(self.name, self._wanted)
         names = {name for query in queries if (name := taxon_name(query))}
         if (needed := CALLS_PER_NAME * len(names)) > self._wanted["max_calls"]:
             raise UserError(

@@ -39,7 +39,7 @@ def hit(
         creator: whom the licence asks to credit, and nothing more about them.
         more: other columns of a candidate (originalURI, width, height, format ...), as they are.
     """
-    said = [license] if isinstance(license, str) else [one for one in license or () if one]
+    said = [text for one in ([license] if isinstance(license, str) else license or ()) if (text := clean(one))]
     return {
         "candidateID": candidate_id(source, source_id),
         "source": source,
@@ -52,7 +52,7 @@ def hit(
         "caption": clean(caption),
         "tags": [tag for one in tags if (tag := clean(one))] or None,
         "license": licenses.normalize(*said),
-        "licenseOriginal": clean(said[0]) if said else None,
+        "licenseOriginal": said[0] if said else None,
         "licenseURL": next((one for one in said if one.startswith(("http://", "https://"))), None),
         "creator": clean(creator),
         "rightsHolder": clean(rights_holder),

@@ -17,6 +17,7 @@ from kg2clip import provenance
 from kg2clip.errors import IncompleteError, UserError
 from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
+from kg2clip.search.limits import check_limits
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 from kg2clip.texts import clean
@@ -46,11 +47,12 @@ class INaturalist(Source):
         self._wanted = wanted
 
     def prepare(self, queries: Sequence[Query], answers: Answers) -> None:
-        """Refuse bulk use before the first call.
+        """Refuse haste and bulk use before the first call.
 
         Raises:
-            UserError: the queries need more calls than `max_calls`.
+            UserError: the config asks too fast, or the queries need more calls than `max_calls`.
         """
+        check_limits(self.name, self._wanted)
         names = {query["name"] for query in queries if names_taxon(query)}
         if (needed := CALLS_PER_NAME * len(names)) > self._wanted["max_calls"]:
             raise UserError(

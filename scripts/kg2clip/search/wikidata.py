@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kg2clip.search.commons import PAGE_SIZE, ask, picture_properties, read_pages
+from kg2clip.search.limits import check_limits
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 
@@ -31,6 +32,10 @@ class WikidataImages(Source):
         self._group = {title: place // PAGE_SIZE for place, title in enumerate(self._all)}
         self._pages: dict[int, dict[str, dict[str, Any]]] = {}
         self._answered: set[str] = set()
+
+    def prepare(self, queries: Sequence[Query], answers: Answers) -> None:
+        """Refuse to ask faster than Wikimedia allows."""
+        check_limits(self.name, self._wanted)
 
     def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
         """The pictures that the query's entity names, in its order; for the entity's first query only."""
