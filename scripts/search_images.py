@@ -44,7 +44,7 @@ def main() -> None:
     if wanted is None or part not in ("", ATTRIBUTES):
         raise UserError(f"search.sources has no source {name}; it has: {', '.join(config['search']['sources'])}")
     queries = read_queries(arguments.queries, part == ATTRIBUTES)
-    entities = tables.read(arguments.entities, ["entityID", "images", "sitelinks"]).to_pylist()
+    entities = tables.read(arguments.entities, ["entityID", "images", "sitelinks", "kingdom"]).to_pylist()
     folder = arguments.output.parent / name
     with only_writer(folder):
         source = SOURCES[name](wanted, entities)

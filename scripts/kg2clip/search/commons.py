@@ -67,6 +67,8 @@ class CommonsCategories(Source):
         """The pictures of the category that the query names, then those of the categories below, level by level."""
         if query["kind"] != "noun" or query["nameKind"] not in ("scientific", "synonym"):
             return  # categories bear scientific names
+        if query["disambiguation"]:
+            return  # one of several taxa of this name has the category, and nothing says which
         level = [f"Category:{_plain(query['name'])}"]
         seen = set(level)
         for depth in range(self._wanted["depth"] + 1):

@@ -31,6 +31,7 @@ from kg2clip.errors import UserError
 from kg2clip.files import atomic_path, read_json, write_json
 from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
+from kg2clip.search.kingdoms import Kingdoms, may_be_same
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 from kg2clip.texts import clean
@@ -289,12 +290,15 @@ def names_of(record: Mapping[str, str]) -> list[str]:
 
 
 class DarwinCoreArchive(Source):
-    """The source `darwincore`: an archive on this machine; `wanted` is its section of the config."""
+    """The source `darwincore`: an archive on this machine; `wanted` is its section of the config, `kingdoms` those of
+    the entities.
+    """
 
     name = "darwincore"
 
-    def __init__(self, wanted: Settings) -> None:
+    def __init__(self, wanted: Settings, kingdoms: Kingdoms | None = None) -> None:
         self._wanted = wanted
+        self._kingdoms = kingdoms or {}
         self._pictures: Pictures | None = None
 
     def prepare(self, queries: Sequence[Query], answers: Answers) -> None:
@@ -303,7 +307,8 @@ class DarwinCoreArchive(Source):
         Raises:
             UserError: there is no such archive, it has no pictures, or is built to do harm.
         """
-        self._pictures = Pictures(Path(self._wanted["path"]), self._wanted["basis_of_record"], answers.folder)
+        path, bases = Path(self._wanted["path"]), self._wanted["basis_of_record"]
+        self._pictures = Pictures(path, bases, answers.folder, self._kingdoms)
 
     def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
         """The pictures of records under a query's name, in the archive's order."""
@@ -326,8 +331,9 @@ class Pictures:
         UserError: the archive is absent, has no table of pictures, or is built to do harm.
     """
 
-    def __init__(self, path: Path, bases: Sequence[str], folder: Path) -> None:
+    def __init__(self, path: Path, bases: Sequence[str], folder: Path, kingdoms: Kingdoms) -> None:
         archive = Archive(path)
+        self._kingdoms = kingdoms
         self.doi = archive.doi
         status = path.stat()
         state = [str(path), status.st_size, status.st_mtime_ns, sorted(bases)]
@@ -340,19 +346,26 @@ class Pictures:
         self._database.read_parquet(str(index)).create_view("pictures")
 
     def pages(self, source: str, query: Query) -> Iterator[list[Hit]]:
-        """The pictures under a query's name, in the archive's order, for the source of this name."""
+        """The pictures under a query's name, in the archive's order, for the source of this name. Records of another
+        kingdom than the entity's are left out.
+        """
         name = taxon_name(query)
         if name is None:
             return
         cursor = self._database.cursor()
         cursor.execute("SELECT record, media FROM pictures WHERE name = ? ORDER BY place", [_key(name)])
         while rows := cursor.fetchmany(PAGE_SIZE):
-            read = (read_media(source, json.loads(record), json.loads(media)) for record, media in rows)
-            yield [hit for hit in read if hit]
+            found = ((json.loads(record), json.loads(media)) for record, media in rows)
+            meant = ((record, media) for record, media in found if self._is_meant(query, record))
+            yield [hit for record, media in meant if (hit := read_media(source, record, media))]
+
+    def _is_meant(self, query: Query, record: Row) -> bool:
+        ours = self._kingdoms.get(query["entityID"])
+        return may_be_same(ours, record.get("kingdom"), bool(query.get("disambiguation")))
 
 
 # What read_media reads of a record and of a picture; the rest of an archive's 200 columns is left behind.
-RECORD_TERMS = ("gbifID", "license", "rights", "references", "rightsHolder", "occurrenceID")
+RECORD_TERMS = ("gbifID", "kingdom", "license", "rights", "references", "rightsHolder", "occurrenceID")
 MEDIA_TERMS = (
     "accessURI", "identifier", "type", "format", "references", "title", "description", "caption", "license",
     "UsageTerms", "WebStatement", "rights", "creator", "rightsHolder", "Owner",

@@ -13,6 +13,7 @@ from typing import Any
 
 from kg2clip.errors import UserError
 from kg2clip.search.darwin_core import is_wanted, read_media, taxon_name
+from kg2clip.search.kingdoms import Kingdoms, gbif_name, may_be_same
 from kg2clip.search.limits import check_limits
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
@@ -30,12 +31,13 @@ Answer = Mapping[str, Any]
 
 
 class GbifSearch(Source):
-    """The source `gbif`; `wanted` is its section of the config."""
+    """The source `gbif`; `wanted` is its section of the config, `kingdoms` those of the entities."""
 
     name = "gbif"
 
-    def __init__(self, wanted: Settings) -> None:
+    def __init__(self, wanted: Settings, kingdoms: Kingdoms | None = None) -> None:
         self._wanted = wanted
+        self._kingdoms = kingdoms or {}
         self._asked = 0
 
     def prepare(self, queries: Sequence[Query], answers: Answers) -> None:
@@ -58,7 +60,7 @@ class GbifSearch(Source):
         A synonym is asked for by its own key: the records that were published under it, whatever GBIF unites it with.
         """
         name = taxon_name(query)
-        key = name and self._match(name, answers)
+        key = name and self._match(query, answers)
         if not key:
             return
         offset, limit = 0, min(PAGE_SIZE, self._wanted["per_query"])
@@ -80,8 +82,9 @@ class GbifSearch(Source):
             if page.get("endOfRecords", True) or not page.get("results"):
                 return
 
-    def _match(self, name: str, answers: Answers) -> str | None:
-        return matched_key(self._get(answers, MATCH, match_request(name)), name)
+    def _match(self, query: Query, answers: Answers) -> str | None:
+        kingdom = self._kingdoms.get(query["entityID"])
+        return matched_key(self._get(answers, MATCH, match_request(query, kingdom)), query, kingdom)
 
     def _get(self, answers: Answers, path: str, parameters: Mapping[str, str | list[str]]) -> dict[str, Any]:
         # Kept answers count too: what a run needs in all decides, not how often it was stopped.
@@ -97,9 +100,10 @@ class GbifSearch(Source):
 MATCH = "v2/species/match"
 
 
-def match_request(name: str) -> dict[str, str]:
-    """What to ask of MATCH for the taxon of a name."""
-    return {"scientificName": name, "checklistKey": BACKBONE}
+def match_request(query: Query, kingdom: str | None) -> dict[str, str]:
+    """What to ask of MATCH for the taxon of a query's name; where others share the name, in the entity's kingdom."""
+    hint = gbif_name(kingdom) if query.get("disambiguation") else None
+    return {"scientificName": query["name"], "checklistKey": BACKBONE, **({"kingdom": hint} if hint else {})}
 
 
 def service(api: str) -> str:
@@ -107,11 +111,16 @@ def service(api: str) -> str:
     return api.rstrip("/").removesuffix("/v1").removesuffix("/v2")
 
 
-def matched_key(answer: Answer, name: str) -> str | None:
-    """The key of the taxon that bears exactly this name; None for guesses (FUZZY, HIGHERRANK) and for no match."""
+def matched_key(answer: Answer, query: Query, kingdom: str | None = None) -> str | None:
+    """The key of the taxon that bears exactly a query's name; None for guesses (FUZZY, HIGHERRANK), for no match and
+    for a taxon of another kingdom than the entity's.
+    """
     usage, diagnostics = answer.get("usage") or {}, answer.get("diagnostics") or {}
-    same = name.casefold() in (str(usage.get(key)).casefold() for key in ("canonicalName", "name"))
-    exact = diagnostics.get("matchType") == "EXACT" and same
+    name = query["name"].casefold()
+    same = name in (str(usage.get(key)).casefold() for key in ("canonicalName", "name"))
+    theirs = next((one.get("name") for one in answer.get("classification") or [] if one.get("rank") == "KINGDOM"), None)
+    meant = may_be_same(kingdom, theirs, bool(query.get("disambiguation")))
+    exact = diagnostics.get("matchType") == "EXACT" and same and meant
     return str(usage["key"]) if exact and usage.get("key") else None
 
 

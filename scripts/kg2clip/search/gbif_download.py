@@ -29,6 +29,7 @@ from kg2clip.largefiles import fetch_file
 from kg2clip.progress import Progress
 from kg2clip.search.darwin_core import Pictures, taxon_name
 from kg2clip.search.gbif import MATCH, match_request, matched_key, service
+from kg2clip.search.kingdoms import Kingdoms
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 
@@ -42,12 +43,13 @@ Answer = Mapping[str, Any]
 
 
 class GbifDownload(Source):
-    """The source `gbifdownload`; `wanted` is its section of the config."""
+    """The source `gbifdownload`; `wanted` is its section of the config, `kingdoms` those of the entities."""
 
     name = "gbifdownload"
 
-    def __init__(self, wanted: Settings) -> None:
+    def __init__(self, wanted: Settings, kingdoms: Kingdoms | None = None) -> None:
         self._wanted = wanted
+        self._kingdoms = kingdoms or {}
         self._made: Download | None = None
         self._pictures: Pictures | None = None
 
@@ -62,7 +64,7 @@ class GbifDownload(Source):
         max_bytes = int(self._wanted["max_gigabytes"] * 1e9)
         path = answers.folder / f"{stable_hash(predicate)}.zip"  # another request is another file
         self._made = download(self._wanted["api"], predicate, path, answers.contact, max_bytes)
-        self._pictures = Pictures(self._made.path, self._wanted["basis_of_record"], answers.folder)
+        self._pictures = Pictures(self._made.path, self._wanted["basis_of_record"], answers.folder, self._kingdoms)
 
     def pages(self, query: Query, answers: Answers) -> Iterator[list[Hit]]:
         """The pictures of records under a query's name, in the download's order."""
@@ -76,21 +78,21 @@ class GbifDownload(Source):
         return {"doi": made.doi, "download": made.key, "records": made.records} if made else {}
 
     def _keys(self, queries: Sequence[Query], answers: Answers) -> list[str]:
-        if named := self._wanted["taxon_keys"]:
-            return [str(key) for key in named]
-        names = sorted({name for query in queries if (name := taxon_name(query))})
-        if len(names) > MAX_KEYS:
+        if branches := self._wanted["taxon_keys"]:
+            return [str(key) for key in branches]
+        named = {(name, query["entityID"]): query for query in queries if (name := taxon_name(query))}
+        if len(named) > MAX_KEYS:
             raise UserError(
-                f"{len(names)} names are too many for one download of GBIF's, which takes {MAX_KEYS}. Name the branch "
+                f"{len(named)} names are too many for one download of GBIF's, which takes {MAX_KEYS}. Name the branch "
                 "instead: search.sources.gbifdownload.taxon_keys: [its key], the number in its address "
                 "https://www.gbif.org/species/NUMBER"
             )
         url = f"{service(self._wanted['api'])}/{MATCH}"
-        found = {
-            key
-            for name in Progress(names, desc="taxa at GBIF", unit="names")
-            if (key := matched_key(answers.get(url, match_request(name)), name))
-        }
+        found = set()
+        for _, query in Progress(sorted(named.items()), desc="taxa at GBIF", unit="names"):
+            kingdom = self._kingdoms.get(query["entityID"])
+            if key := matched_key(answers.get(url, match_request(query, kingdom)), query, kingdom):
+                found.add(key)
         if not found:
             raise UserError(
                 "GBIF knows none of the names by exactly this spelling: take gbifdownload out of the config"

@@ -25,6 +25,7 @@ from kg2clip.search.gbif_download import GbifDownload
 from kg2clip.search.identity import picture_key
 from kg2clip.search.inaturalist import INaturalist
 from kg2clip.search.inaturalist_tables import INaturalistOpenData
+from kg2clip.search.kingdoms import kingdoms_of
 from kg2clip.search.own import OwnFolder, OwnTable
 from kg2clip.search.source import Answers, ClosedError, Hit, Query, QueryRefusedError, Source
 from kg2clip.search.wikidata import WikidataImages
@@ -40,9 +41,9 @@ SOURCES: Mapping[str, Callable[[Settings, Entities], Source]] = {
     "commonscategories": lambda wanted, _: CommonsCategories(wanted),
     "inaturalist": lambda wanted, _: INaturalist(wanted),
     "inaturalistopendata": lambda wanted, _: INaturalistOpenData(wanted),
-    "gbif": lambda wanted, _: GbifSearch(wanted),
-    "gbifdownload": lambda wanted, _: GbifDownload(wanted),
-    "darwincore": lambda wanted, _: DarwinCoreArchive(wanted),
+    "gbif": lambda wanted, entities: GbifSearch(wanted, kingdoms_of(entities)),
+    "gbifdownload": lambda wanted, entities: GbifDownload(wanted, kingdoms_of(entities)),
+    "darwincore": lambda wanted, entities: DarwinCoreArchive(wanted, kingdoms_of(entities)),
     "table": lambda wanted, _: OwnTable(wanted),
     "folder": lambda wanted, _: OwnFolder(wanted),
     "brave": lambda wanted, _: BraveImages(wanted),

@@ -325,3 +325,26 @@ def test_the_doi_to_cite_is_found_in_the_archive(tmp_path: Path, samples: Path) 
     assert source.facts() == {"doi": "10.15468/dl.np3k7j", "archive": "a.zip"}
     assert Archive(samples / "gbif" / "download_dwca_2014.zip").doi is None, "of 2014; it names none"
     assert DarwinCoreArchive({"path": "x/b.zip", "doi": "10.1/x"}).facts() == {"doi": "10.1/x", "archive": "b.zip"}
+
+
+def test_a_name_of_two_kingdoms_gives_the_entitys_own(tmp_path: Path) -> None:
+    core = table("core", "occurrence.txt", OCCURRENCES, field(1, "scientificName") + field(2, "kingdom"))
+    path = write(
+        tmp_path / "a.zip",
+        meta__xml=described(core, PICTURES),
+        occurrence__txt="id\tname\tkingdom\n1\tPrunella\tAnimalia\n2\tPrunella\tPlantae\n3\tPrunella\n",
+        multimedia__txt="id\tpicture\n1\thttp://a.test/bird.jpg\n2\thttp://a.test/plant.jpg\n3\thttp://a.test/any.jpg\n",
+    )
+    kingdoms = {"wd:Q1": "Metazoa", "wd:Q2": "Viridiplantae", "wd:Q3": None}
+    source, answers = (
+        DarwinCoreArchive({"path": str(path), "basis_of_record": LIVING}, kingdoms),
+        Answers(tmp_path, "", 1),
+    )
+    source.prepare([], answers)
+
+    def shown(entity: str, word: str | None) -> list[str]:
+        asked = query("Prunella", entityID=entity, disambiguation=word)
+        return [str(hit["accessURI"])[14:-4] for page in source.pages(asked, answers) for hit in page]
+
+    assert shown("wd:Q1", "birds") == ["bird"] and shown("wd:Q2", "mints") == ["plant"] and shown("wd:Q3", "x") == []
+    assert shown("wd:Q1", None) == ["bird", "any"] and len(shown("wd:Q3", None)) == 3

@@ -15,7 +15,7 @@ from servers import Answer, scripted_server
 
 from kg2clip import tables, web
 from kg2clip.errors import IncompleteError, UserError
-from kg2clip.search.gbif import GbifSearch, matched_key, read_occurrences
+from kg2clip.search.gbif import GbifSearch, match_request, matched_key, read_occurrences
 from kg2clip.search.gbif_download import GbifDownload, download, picture_predicate
 from kg2clip.search.run import search_source
 from kg2clip.search.source import Answers
@@ -92,14 +92,37 @@ def test_absent_organisms_specimens_and_other_media_are_no_pictures(samples: Pat
 
 def test_only_the_exact_name_is_a_match(samples: Path) -> None:
     answer = recorded(samples, "species_match_exact.json")
-    assert matched_key(answer, "Helianthus annuus") == matched_key(answer, "helianthus annuus L.") == "9206251"
-    assert matched_key(answer, "Helianthus") is None
+    sunflower = query("Helianthus annuus")
+    assert matched_key(answer, sunflower) == matched_key(answer, query("helianthus annuus L.")) == "9206251"
+    assert matched_key(answer, query("Helianthus")) is None
     for kind in ("FUZZY", "HIGHERRANK", "NONE"):
         guessed = {**answer, "diagnostics": {**answer["diagnostics"], "matchType": kind}}
-        assert matched_key(guessed, "Helianthus annuus") is None
-    assert matched_key(recorded(samples, "species_match_none.json"), "Helianthus annuus") is None
+        assert matched_key(guessed, sunflower) is None
+    assert matched_key(recorded(samples, "species_match_none.json"), sunflower) is None
     numbered = {**answer, "usage": {**answer["usage"], "key": 9206251}, "synonym": True, "acceptedUsage": {"key": 1}}
-    assert matched_key(numbered, "Helianthus annuus") == "9206251", "a synonym keeps its own records"
+    assert matched_key(numbered, sunflower) == "9206251", "a synonym keeps its own records"
+
+
+@pytest.mark.parametrize(
+    ("kingdom", "word", "found", "hint"),
+    [
+        ("Viridiplantae", None, True, None),
+        ("Viridiplantae", "sunflowers", True, "Plantae"),
+        ("Plantae", "sunflowers", True, "Plantae"),
+        ("Metazoa", None, False, None),
+        ("Metazoa", "birds", False, "Animalia"),
+        (None, None, True, None),
+        (None, "sunflowers", False, None),
+        ("Chromista", None, True, None),
+    ],
+)
+def test_a_taxon_of_another_kingdom_is_no_match(
+    kingdom: str | None, word: str | None, found: bool, hint: str | None, samples: Path
+) -> None:
+    answer = recorded(samples, "species_match_exact.json")
+    sunflower = query("Helianthus annuus", disambiguation=word)
+    assert (matched_key(answer, sunflower, kingdom) is not None) == found
+    assert match_request(sunflower, kingdom).get("kingdom") == hint
 
 
 def service(samples: Path, records: int):
