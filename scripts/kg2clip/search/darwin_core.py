@@ -14,7 +14,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -103,13 +103,19 @@ class Archive:
         """The extensions that list pictures, sounds and films."""
         return [table for table in self.extensions if table.row_type in MEDIA_ROWS]
 
-    def rows(self, table: Table) -> Iterator[tuple[str, Row]]:
-        """The rows of a table: id (may be empty) and values by term; absent, empty and undefined are the same."""
+    def rows(self, table: Table, terms: Collection[str] | None = None) -> Iterator[tuple[str, Row]]:
+        """The rows of a table: id (may be empty) and values by term; absent, empty and undefined are the same.
+
+        Args:
+            terms: those that are wanted; None for all. A download has 200 columns.
+        """
+        columns = [(index, term) for index, term in table.columns if terms is None or term in terms]
+        defaults = {term: value for term, value in table.defaults.items() if terms is None or term in terms}
         for name in table.files:
             for cells in self._cells(name, table):
-                values = dict(table.defaults)
+                values = dict(defaults)
                 filled: set[str] = set()
-                for index, term in table.columns:
+                for index, term in columns:
                     if index < len(cells) and term not in filled and (value := cells[index].strip()):
                         values[term] = value
                         filled.add(term)
@@ -366,6 +372,11 @@ class Pictures:
 
 # What read_media reads of a record and of a picture; the rest of an archive's 200 columns is left behind.
 RECORD_TERMS = ("gbifID", "kingdom", "license", "rights", "references", "rightsHolder", "occurrenceID")
+NAME_TERMS = (
+    "scientificName", "scientificNameAuthorship", "genericName", "genus", "specificEpithet", "infraspecificEpithet",
+    "taxonRank", "species",
+)  # fmt: skip
+WANTED_TERMS = ("occurrenceStatus", "basisOfRecord")
 MEDIA_TERMS = (
     "accessURI", "identifier", "type", "format", "references", "title", "description", "caption", "license",
     "UsageTerms", "WebStatement", "rights", "creator", "rightsHolder", "Owner",
@@ -405,13 +416,13 @@ def build_index(archive: Archive, bases: Iterable[str], target: Path) -> None:
 
 
 def _records(archive: Archive, bases: frozenset[str]) -> Iterator[dict[str, Any]]:
-    for identifier, row in archive.rows(archive.core):
+    for identifier, row in archive.rows(archive.core, {*RECORD_TERMS, *NAME_TERMS, *WANTED_TERMS}):
         if is_wanted(row, bases):
             yield {"id": identifier, "names": names_of(row), "record": _some(row, RECORD_TERMS)}
 
 
 def _pictures(archive: Archive) -> Iterator[dict[str, Any]]:
-    rows = (row for table in archive.media for row in archive.rows(table))
+    rows = (row for table in archive.media for row in archive.rows(table, MEDIA_TERMS))
     for place, (identifier, row) in enumerate(rows):
         if identifier:  # without, it would belong to every record that has none either
             yield {"id": identifier, "place": place, "media": _some(row, MEDIA_TERMS)}
