@@ -1,18 +1,22 @@
 """Export the entities below the configured roots from a SPARQL endpoint.
 
 In:  the graph (config: knowledge). Out: knowledge/entities.parquet, one row an entity with names, ancestors and
-attributes. Answers are kept in a folder beside the output; a rerun asks only what is new. With knowledge.taxonomy,
-NCBI's taxonomy renumbers merged taxa and fills what the graph leaves open.
+attributes. Answers are kept in a folder beside the output, those of a language model (config: knowledge.language_model)
+in language_model.jsonl; a rerun asks only what is new. With knowledge.taxonomy, NCBI's taxonomy renumbers merged taxa
+and fills what the graph leaves open.
 """
 
 import argparse
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from kg2clip import provenance, settings, tables
 from kg2clip.errors import run_program
 from kg2clip.files import only_writer
+from kg2clip.knowledge.describe import describe
 from kg2clip.knowledge.export import export_entities
+from kg2clip.knowledge.language_model import LanguageModel
 from kg2clip.knowledge.sparql import Endpoint
 from kg2clip.knowledge.taxonomy import open_archive
 
@@ -37,13 +41,18 @@ def main() -> None:
         renewed: Counter[str] = Counter()
         if taxonomy:
             rows = taxonomy.complete(rows, answers / "entities.parquet", renewed)
+        model = None
+        if asked := wanted.get("language_model"):
+            model = LanguageModel(asked, config["contact"], arguments.output.parent / "language_model.jsonl")
+            rows = describe(rows, model, wanted, counts, config["accept_partial"])
         tables.write_stream(rows, tables.ENTITIES, arguments.output)
     packages = ("SPARQLWrapper", "ijson", "requests", *([taxonomy.tool] if taxonomy else []))
-    facts = {
+    facts: dict[str, Any] = {
         "endpoint": endpoint.url,
         "queriesAsked": endpoint.asked,
         "queries": endpoint.record(),
         "taxonomy": renewed,
+        **({"languageModel": model.record()} if model else {}),
     }
     provenance.write(arguments.provenance, "export_entities", config, SECTIONS, dict(counts), packages, **facts)
 

@@ -24,7 +24,8 @@ from kg2clip.knowledge.export import export_entities
 from kg2clip.knowledge.roots import find_roots
 from kg2clip.knowledge.sparql import Endpoint
 from kg2clip.knowledge.taxonomy import Taxonomy
-from kg2clip.queries.build import build_queries
+from kg2clip.queries.build import Builder
+from kg2clip.queries.homonyms import Namesakes
 
 TESTS = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).name
@@ -179,13 +180,15 @@ def export(graph: Endpoint, *roots: str, **changes) -> tuple[dict[str, dict], di
     return found, {reason: count for reason, count in counts.items() if count}
 
 
-def test_namesakes_stay_two_and_their_queries_are_told_apart(graph: Endpoint) -> None:
+def test_namesakes_stay_two_and_their_queries_are_told_apart(graph: Endpoint, tmp_path: Path) -> None:
     found, _ = export(graph, "Q10", "Q11", ranks=["genus"])
     assert [row["scientificName"] for row in found.values()] == ["Prunella", "Prunella"]
     wanted = settings.complete(
         {"project": "x", "knowledge": {"roots": ["x"]}, "queries": {"names": ["scientific"]}}, "t"
     )
-    queries = list(build_queries(found.values(), wanted["queries"]))
+    tables.write(list(found.values()), tables.ENTITIES, tmp_path / "entities.parquet")
+    builder = Builder(wanted["queries"], 1, Namesakes.of(tmp_path / "entities.parquet"))
+    queries = [query for row in found.values() for query in builder.of_entity(row)]
     texts = {query["entityID"]: query["text"] for query in queries if query["kind"] == "noun"}
     assert texts.keys() == {"wd:Q10", "wd:Q11"}
     assert len(set(texts.values())) == 2 and "Prunella" not in texts.values()
