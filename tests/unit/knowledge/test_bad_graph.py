@@ -117,8 +117,8 @@ wd:Q4 wdt:P225 "Plantae" ; wdt:P105 wd:Q36732 ; wdt:P171 wd:Q2 ; wdt:P1843 "plan
 wd:Q5 wdt:P225 "Bacteria" ; wdt:P105 wd:Q146481 ; wdt:P171 wd:Q1 ; schema:description "domain of microbes"@en .
 
 # Namesakes.
-wd:Q10 wdt:P225 "Prunella" ; wdt:P105 wd:Q34740 ; wdt:P171 wd:Q3 ; wdt:P1843 "accentors"@en .
-wd:Q11 wdt:P225 "Prunella" ; wdt:P105 wd:Q34740 ; wdt:P171 wd:Q4 ; wdt:P1843 "self-heals"@en .
+wd:Q10 wdt:P225 "Prunella" ; wdt:P105 wd:Q34740 ; wdt:P171 wd:Q3 ; wdt:P685 "175132" ; wdt:P1843 "accentors"@en .
+wd:Q11 wdt:P225 "Prunella" ; wdt:P105 wd:Q34740 ; wdt:P171 wd:Q4 ; wdt:P685 "39176" ; wdt:P1843 "self-heals"@en .
 wd:Q12 wdt:P225 "Bacteria" ; wdt:P105 wd:Q34740 ; wdt:P171 wd:Q3 ; schema:description "genus of stick insects"@en .
 
 # A cycle below the genus, through three taxa; a species with five parents; a parent of unknown value.

@@ -285,7 +285,8 @@ def test_an_answer_that_drips_has_an_end(tmp_path: Path, monkeypatch: pytest.Mon
             time.sleep(0.02)
 
     monkeypatch.setattr(sparql, "DEADLINE", 0.2)
-    monkeypatch.setattr(web.with_retries, "__defaults__", (1, 60.0))
+    patient = web.with_retries
+    monkeypatch.setattr(web, "with_retries", lambda call, what, **_: patient(call, what, attempts=1))
     with raw_server(drip) as port:
         graph = Endpoint(f"http://127.0.0.1:{port}/query", "", tmp_path)
         with pytest.raises(IncompleteError, match="its answer takes longer than"):
