@@ -46,6 +46,7 @@ class Builder:
         self._wanted = wanted
         self._seed = seed
         self._namesakes = namesakes
+        self._excluded = {fold(word): word for word in wanted["excluded_words"]}
         self._types: Counter[tuple[str, str, str, str]] = Counter()  # attribute, category, typeID, type
 
     def of_entity(self, entity: Entity) -> list[Query]:
@@ -68,8 +69,10 @@ class Builder:
         common = sorted(self._types.items(), key=lambda item: (-item[1], item[0]))
         taken: Counter[str] = Counter()
         for (value, category, type_id, name), _ in common:
+            if taken[type_id] >= self._wanted["attributes_per_type"]:
+                continue
             query = self._query(type_id, "attribute", name, "type", {"value": value, "category": category})
-            if taken[type_id] < self._wanted["attributes_per_type"] and self._is_chosen(query):
+            if self._is_chosen(query):
                 taken[type_id] += 1
                 yield query
 
@@ -100,7 +103,8 @@ class Builder:
         names: Iterable[str] = (),
     ) -> Query:
         text = " ".join(part for part in (attribute and attribute["value"], name, word) if part)
-        excluded = [word for word in self._wanted["excluded_words"] if fold(word) not in fold(text).split()]
+        said = set(fold(text).split())
+        excluded = [excluded for folded, excluded in self._excluded.items() if folded not in said]
         others = [other for other in names if fold(other) not in fold(text)] if self._wanted["or_terms"] else []
         return {
             "queryID": stable_hash(entity_id, kind, text, excluded, others),
