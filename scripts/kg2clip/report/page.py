@@ -52,6 +52,8 @@ def render(results: Results, date: str | None = None) -> tuple[str, dict[str, An
         "taxa": taxa,
         "max_rows": coverage.MAX_ROWS,
         "described": sorted(taxa, key=lambda taxon: (-taxon.kept, taxon.entity["entityID"]))[:MAX_ENTITY_ROWS],
+        "attributes": _attributes(results),
+        "queries": _queries(results),
         "most_kept": max((taxon.kept for taxon in taxa), default=0),
         "species": _species(taxa),
         "mix": mix,
@@ -136,6 +138,22 @@ def _source_hash(text: str) -> str:
 def _species(taxa: list[Taxon]) -> dict[str, int]:
     species = [taxon for taxon in taxa if taxon.entity["taxonRank"] == "species"]
     return {"all": len(species), "shown": sum(taxon.kept > 0 for taxon in species)}
+
+
+def _attributes(results: Results) -> list[Row]:
+    return results.rows(
+        "SELECT a.source, a.category, count(*) AS n, count(DISTINCT entityID) AS entities, min_by(a.value, entityID) "
+        "AS example FROM (SELECT entityID, unnest(attributes) AS a FROM entities) GROUP BY ALL ORDER BY 1, n DESC, 2"
+    )
+
+
+def _queries(results: Results) -> list[Row]:
+    return results.rows(
+        "SELECT kind, nameKind, count(*) AS n, count(hits.queryID) AS hit, count(disambiguation) AS apart, "
+        "min_by(text, queries.queryID) AS example FROM queries "
+        "LEFT JOIN (SELECT DISTINCT unnest(queryIDs) AS queryID FROM candidates) hits USING (queryID) "
+        "GROUP BY ALL ORDER BY kind DESC, n DESC, nameKind"
+    )
 
 
 def _licences(results: Results) -> list[Row]:

@@ -18,7 +18,7 @@ import pytest
 
 from kg2clip import settings, tables
 from kg2clip.errors import UserError
-from kg2clip.report import filters
+from kg2clip.report import filters, page
 from kg2clip.report.results import open_results
 
 PROGRAM = Path(__file__).resolve().parents[3] / "scripts" / "make_report.py"
@@ -298,3 +298,12 @@ def test_decoded_tars_may_be_gone(run: Any) -> None:
 def test_an_absent_folder_is_named(run: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no folder"):
         open_results(tmp_path / "absent", settings.load(run.config))
+
+
+def test_queries_and_attributes_are_counted_by_kind_and_source(run: Any) -> None:
+    results = run.open()
+    queries, attributes = page._queries(results), page._attributes(results)
+    assert sum(row["n"] for row in queries) == results.number("SELECT count(*) FROM queries") == 6
+    assert sum(row["hit"] for row in queries) == 5
+    assert sum(row["n"] for row in attributes) == results.number("SELECT sum(len(attributes)) FROM entities")
+    assert "Queries by kind" in page.render(results)[0]
