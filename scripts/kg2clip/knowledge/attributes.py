@@ -163,8 +163,9 @@ def _sentences(description: Description) -> Iterator[str]:
 
 # From such a word to the end of its clause nothing counts: it is denied, or said of a name, a threat, a garden form.
 _DENIED = re.compile(
-    r"\b(?:no|not|without|lacks?|lacking|never|nor|neither|rarely|seldom|hardly|unlike|except|instead of|rather than"
-    r"|similar to|resembl\w+|resemblance|compared (?:to|with)|confused with|distinguished (?:from|by)|differ\w* from"
+    r"\b(?:no|not|may|might|without|lacks?|lacking|never|nor|neither|rarely|seldom|hardly|unlike|except|instead of"
+    r"|rather than|similar to|resembl\w+|resemblance|compared (?:to|with)|confused with|distinguished (?:from|by)"
+    r"|differ\w* from"
     r"|than|mimics?|mimicking|known (?:\w+ )?(?:as|by)|called|named|names?|common names? (?:is|are|include)|refers to"
     r"|meaning|derive\w*|described|other species|formerly|former|threatened|threats?|loss|destruction|deforestation"
     r"|clearing|cultivated|cultivars?|variet(?:y|ies)|used|bred|extinct|fossils?)\b"

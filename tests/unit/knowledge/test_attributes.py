@@ -57,6 +57,7 @@ def test_what_a_description_says_is_found(text: str, expected: set[tuple[str, st
         "The moth visits plants with yellow flowers.",
         "It is a species of cylindrical bark beetle.",
         "The warbler has white tail patches.",
+        "It has black forewing tips.",
         "A cultivar with pale pink flowers is grown.",
         "Other species have red flowers.",
         "Es ist eine Art mit roten orange Rose im Wald.",
