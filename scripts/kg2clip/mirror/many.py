@@ -67,7 +67,7 @@ class Many(Pages):
     """All pages, by their numbers from 0; a search sees the first `count`."""
 
     def __init__(self, collection: str, species: Sequence[Species], seed: int, count: int = 0) -> None:
-        self._collection, self._species, self._seed, self.count = collection, species, seed, count
+        self._collection, self.species, self._seed, self.count = collection, species, seed, count
         self._all = [shown.scientific_name for shown in choose_species(collection, 0)]
         self._names = {
             name.casefold(): place
@@ -100,8 +100,8 @@ class Many(Pages):
 
     def _original(self, number: int, draw: random.Random) -> FilePage | None:
         """A page of the same species with a lower number that shows a picture of its own."""
-        for _ in range(TRIES if number >= len(self._species) else 0):
-            other = number - len(self._species) * draw.randint(1, number // len(self._species))
+        for _ in range(TRIES if number >= len(self.species) else 0):
+            other = number - len(self.species) * draw.randint(1, number // len(self.species))
             if pick(random.Random(stable_hash(self._seed, "many", other)), [f"copy-{kind}" for kind in COPY_KINDS]):
                 continue
             page = self._make(other)
@@ -110,8 +110,8 @@ class Many(Pages):
         return None
 
     def _make(self, number: int, copy_kind: str | None = None) -> FilePage:
-        shown = self._species[number % len(self._species)]
-        page = make_page(shown, self._species, number, FIRST_PAGE + number, self._seed, copy_kind)
+        shown = self.species[number % len(self.species)]
+        page = make_page(shown, self.species, number, FIRST_PAGE + number, self._seed, copy_kind)
         fault = page.fault if page.fault in ("dead-host", "not-found") else None
         host = page.host if fault == "dead-host" else FILE_HOSTS[number % len(FILE_HOSTS)]
         address = f"http://{host}/{number}.jpg"
@@ -139,7 +139,7 @@ class Many(Pages):
         for name in sorted((name for name in self._names if name in rest), key=len, reverse=True)[:1]:
             more = rest.replace(name, "").split()
             step, start = (4, bucket(" ".join(more), 4)) if more else (1, 0)
-            first, kinds = self._names[name] + start * len(self._species), len(self._species)
+            first, kinds = self._names[name] + start * len(self.species), len(self.species)
             return Numbered(self, range(first, self.count, step * kinds))
         return []
 
@@ -152,8 +152,8 @@ class Many(Pages):
 
     def candidates(self) -> Iterator[dict[str, Any]]:
         """What a search for every species would find, as rows of `CANDIDATES`, by number."""
-        nodes = graph.name_nodes(graph.collect_taxa([], self._species).values())
-        entities = {shown.scientific_name: curie(nodes[shown.taxon_id]) for shown in self._species}
+        nodes = graph.name_nodes(graph.collect_taxa([], self.species).values())
+        entities = {shown.scientific_name: curie(nodes[shown.taxon_id]) for shown in self.species}
         retrieved = provenance.now()
         for number in range(self.count):
             page = self.page(number)
@@ -175,7 +175,7 @@ class Many(Pages):
                 "retrieved": retrieved,
                 "queryIDs": [stable_hash("many", page.species)],
                 "entityIDs": [entities[page.species]],
-                "rank": number // len(self._species),
+                "rank": number // len(self.species),
             }
 
     def truth(self) -> Iterator[dict[str, Any]]:
