@@ -43,15 +43,14 @@ def scaled(folder: Path, count: int, scratch: Path) -> dict[str, Any]:
     pages = many.standing(folder, count)
     names = [shown.scientific_name for shown in pages.species]
     answers = range(max(1, count // len(names) // PAGE))  # that are full, or the only one, for each name
-    searches = [
-        (many.HOST, search(f"/{count}/w/api.php", name, place)) for place in answers[:ANSWERS] for name in names
-    ]
+    api = f"/{count}/w/api.php"
+    searches = [(many.HOST, search(api, name, place)) for place in answers[:ANSWERS] for name in names]
     numbers = [number * (count - 1) // (PICTURES + WARMING) for number in range(PICTURES + WARMING)]
     pictures = [address(url) for number in numbers if not (page := pages.page(number)).fault for url in [page.url]]
     with _mirror.started(folder) as server:
         row = asyncio.run(asked(server, enough(searches, ANSWERS), pictures))
-    listed = [sys.executable, ROOT / "scripts" / "list_candidates.py", folder, str(count), scratch / "listed.parquet"]
-    taken = measure.child(listed)
+    program = str(ROOT / "scripts" / "list_candidates.py")
+    taken = measure.child([sys.executable, program, folder, str(count), scratch / "listed.parquet"])
     return {"candidates": count, **row, "listed in s": taken.seconds, "lister MB": taken.peak_bytes / MB}
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from aiohttp import web
 from PIL import Image
 
+from kg2clip.files import sha256_file
 from kg2clip.identifiers import bucket
 from kg2clip.mirror.commons import FilePages
 from kg2clip.mirror.faults import Visits
@@ -37,6 +38,7 @@ class BraveSite:
         self._pictures = (folder / PICTURES).resolve()
         lines = (folder / PAGES).read_text(encoding="utf-8").splitlines()
         self._pages = FilePages([from_json(line) for line in lines], self._pictures)
+        self._salt = sha256_file(folder / PAGES)  # another seed, other faults
         self._visits = Visits(folder / JOURNAL)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -49,9 +51,12 @@ class BraveSite:
         key = request.headers.get("X-Subscription-Token", "")
         if key != KEY:
             return _error(422, "SUBSCRIPTION_TOKEN_INVALID", f"The provided subscription token {key!r} is invalid.")
-        if attempt == 1 and bucket(request.raw_path, 100) < THROTTLED:
+        if attempt == 1 and self._draw(request.raw_path) < THROTTLED:
             return _error(429, "RATE_LIMITED", "Request rate limit exceeded for plan")
         return self._search(request.query)
+
+    def _draw(self, what: str) -> int:
+        return bucket(f"{self._salt} {what}", 100)
 
     def _search(self, parameters: Mapping[str, str]) -> web.Response:
         text, count = parameters.get("q", ""), parameters.get("count", str(DEFAULT_COUNT))
@@ -72,12 +77,12 @@ class BraveSite:
     def _result(self, page: FilePage, place: int) -> dict[str, Any]:
         properties: dict[str, Any] = {"url": page.url, "placeholder": f"http://{API_HOST}/placeholder/{page.page_id}"}
         path = self._pictures / page.path.lstrip("/")
-        if path.exists() and bucket(f"measured/{page.title}", 100) >= UNMEASURED:
+        if path.exists() and self._draw(f"measured/{page.title}") >= UNMEASURED:
             with Image.open(path) as picture:
                 properties |= {"width": picture.width, "height": picture.height}
-        if bucket(f"address/{page.title}", 100) < WITHOUT_ADDRESS:
+        if self._draw(f"address/{page.title}") < WITHOUT_ADDRESS:
             del properties["url"]
-        titled = bucket(f"titled/{page.title}", 100) >= UNTITLED
+        titled = self._draw(f"titled/{page.title}") >= UNTITLED
         return {
             "type": "image_result",
             **({"title": page.description or page.title} if titled else {}),

@@ -27,7 +27,7 @@ from xml.sax.saxutils import quoteattr
 from aiohttp import web
 from taxoniq import Taxon
 
-from kg2clip.files import read_json, write_json, write_text
+from kg2clip.files import read_json, sha256_file, write_json, write_text
 from kg2clip.identifiers import bucket, candidate_id, stable_hash
 from kg2clip.mirror.faults import Visits
 from kg2clip.mirror.plan import PICTURES
@@ -662,6 +662,7 @@ class GbifSite:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._pictures = (folder / PICTURES).resolve()
+        self._salt = sha256_file(folder / OCCURRENCES)  # another seed, other faults
         self._visits = Visits(folder / JOURNAL)
 
     @cached_property
@@ -679,7 +680,7 @@ class GbifSite:
             return self._picture(request.path)
         attempt = self._visits.begin(host, request)
         self._visits.end(host, request)
-        if request.method == "GET" and attempt == 1 and bucket(request.raw_path, 100) < THROTTLED:
+        if request.method == "GET" and attempt == 1 and bucket(f"{self._salt} {request.raw_path}", 100) < THROTTLED:
             return web.Response(status=429)
         try:
             return await self._api_answer(request)

@@ -26,7 +26,7 @@ from typing import Any
 from aiohttp import web
 from PIL import Image
 
-from kg2clip.files import atomic_path, write_text
+from kg2clip.files import atomic_path, sha256_file, write_text
 from kg2clip.identifiers import bucket, stable_hash
 from kg2clip.mirror import rendered
 from kg2clip.mirror.plan import HEIGHT, PICTURES, WIDTH
@@ -520,6 +520,7 @@ class INaturalistSite:
         observations = read_observations(folder)
         self._api = Api(observations)
         self._pictures = folder / PICTURES
+        self._salt = sha256_file(folder / OBSERVATIONS)  # another seed, other faults
         self._photos = {photo.id: photo for one in observations for photo in one.photos}
         self._journal = folder / REFUSED
         self._refused = set(self._journal.read_text().splitlines()) if self._journal.exists() else set()
@@ -535,8 +536,12 @@ class INaturalistSite:
         status, content = self._api.answer(request.path, request.query)
         return web.json_response(content, status=status)
 
+    def throttles(self, address: str) -> bool:
+        """Whether the first attempt at an address is refused."""
+        return bucket(f"{self._salt} {address}", 100) < THROTTLED
+
     def _refuses(self, address: str) -> bool:
-        if bucket(address, 100) >= THROTTLED or address in self._refused:
+        if not self.throttles(address) or address in self._refused:
             return False
         with open(self._journal, "a", encoding="utf-8") as journal:
             journal.write(f"{address}\n")
