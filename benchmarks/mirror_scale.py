@@ -27,7 +27,7 @@ from kg2clip.mirror.plan import COMMONS_HOST, PAGES, UPLOAD_HOST, from_json
 
 PACKAGES = ("aiohttp", "pillow")
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
-ANSWERS, PICTURES, WARMING, CONNECTIONS, PAGE = 400, 4_000, 1_000, 8, 50
+ANSWERS, PICTURES, WARMING, CONNECTIONS, PAGE = 200, 3_000, 1_000, 8, 50
 ROOT = Path(__file__).resolve().parents[1]
 MB = 1 << 20
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from kg2clip.mirror import oddities, rendered, wordings
+from kg2clip.mirror import endpoints, oddities, rendered, wordings
 
 DOMAIN = "mirror.test"
 FAULTS_HOST, BROKEN, SLOW, DOWN, MOODY, TOMORROW, LIMITED, PICKY, STRICT, OPTOUT, ROBOTS, NO_ROBOTS, IDN = (
@@ -229,10 +229,11 @@ class Visits:
 
 
 class FaultsSite:
-    """The hostile hosts, the gallery of odd pictures, and search results with hostile texts."""
+    """The hostile hosts, the gallery of odd pictures, search results with hostile texts, and endpoints in trouble."""
 
     hosts: tuple[str, ...] = (
         FAULTS_HOST, BROKEN, SLOW, DOWN, MOODY, TOMORROW, LIMITED, PICKY, STRICT, OPTOUT, ROBOTS, NO_ROBOTS, IDN,
+        endpoints.HOST,
     )  # fmt: skip
 
     def __init__(self, folder: Path) -> None:
@@ -241,7 +242,7 @@ class FaultsSite:
         self._recent: deque[float] = deque(maxlen=RATE)  # when strict.mirror.test was last asked
         self._rules: dict[str, Callable[[web.Request, int], Awaitable[web.StreamResponse]]] = {
             MOODY: _moody, TOMORROW: _moody, DOWN: _moody, LIMITED: self._limited, PICKY: _picky,
-            STRICT: self._strict, OPTOUT: _opting_out, ROBOTS: _ok,
+            STRICT: self._strict, OPTOUT: _opting_out, ROBOTS: _ok, endpoints.HOST: _endpoint,
         }  # fmt: skip
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -310,6 +311,10 @@ async def _moody(request: web.Request, attempt: int) -> web.StreamResponse:
         return await _ok(request)
     header = RETRY_AFTER[wait]()
     return web.Response(status=int(status), headers={"Retry-After": header} if header else {})
+
+
+async def _endpoint(request: web.Request, attempt: int) -> web.StreamResponse:
+    return endpoints.answer(request.path, attempt, RETRY_AFTER)
 
 
 async def _picky(request: web.Request, _: int) -> web.StreamResponse:
@@ -518,6 +523,7 @@ def as_markdown() -> str:
     """All entries as tables."""
     pictures = [(oddity.name, f"{FAULTS_URL}/pictures/{oddity.file}", _fate(oddity)) for oddity in oddities.ODDITIES]
     texts = [(one.name, *_told_text(one)) for one in wordings.WORDINGS]
+    graphs = [(one.name, one.url, one.fate) for one in endpoints.TROUBLES]
     return "\n".join(
         [
             "### Servers",
@@ -531,6 +537,10 @@ def as_markdown() -> str:
             f"### Texts ({FAULTS_URL}/w/api.php)",
             "",
             *_table(("what the text is", "the page says", "must become"), texts),
+            "",
+            "### Knowledge graphs",
+            "",
+            *_table(("what the endpoint does", "URL", "a query must end as"), graphs),
         ]
     )
 

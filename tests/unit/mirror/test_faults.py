@@ -21,10 +21,11 @@ from kg2clip.curate.decode import RefusedError, Rules, decode
 from kg2clip.download import fetch
 from kg2clip.download.batch import fetch_batch
 from kg2clip.download.shards import bodies
-from kg2clip.errors import IncompleteError
+from kg2clip.errors import IncompleteError, UserError
 from kg2clip.files import sha256_bytes
 from kg2clip.identifiers import candidate_id
-from kg2clip.mirror import faults, oddities, wordings
+from kg2clip.knowledge.sparql import Endpoint
+from kg2clip.mirror import endpoints, faults, oddities, wordings
 from kg2clip.mirror.faults import FAULTS, FaultsSite
 from kg2clip.mirror.serve import REQUESTS, RequestLog, listening
 from kg2clip.search.commons import Commons
@@ -275,6 +276,22 @@ def test_no_hits_the_same_hits_and_a_text_of_5000_pictures(searched: Path) -> No
     stock = search(searched, "stock", per_query=5000)
     assert len({hit["candidateID"] for hit in stock}) == wordings.STOCK
     assert {hit["description"] for hit in stock} == {"Image"}
+
+
+@pytest.mark.parametrize("trouble", endpoints.TROUBLES, ids=lambda trouble: trouble.path)
+def test_a_query_ends_as_the_table_says(searched: Path, monkeypatch: pytest.MonkeyPatch, trouble: Any) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    graph = Endpoint(trouble.url, "", searched / "graph")
+    if trouble.fate in (endpoints.STOPPED, endpoints.REFUSED):
+        with pytest.raises(UserError, match=trouble.fate.split(": ")[1]):
+            graph.select("SELECT 1")
+        return
+    assert [row["item"].value[-2:] for row in graph.select("SELECT 1")] == ["34", "13", "Q2"]
+    visits = [json.loads(line) for line in (searched / faults.JOURNAL).read_text().splitlines()]
+    assert len(visits) == (1 if trouble.fate == "rows" else 2)
+    waited = {"rows": 0, endpoints.LESS: 0, endpoints.AGAIN: 1, endpoints.WAITED: 1}[trouble.fate]
+    assert len([pause for pause in pauses if pause >= 0.1]) == waited
 
 
 def test_the_documentation_shows_all_entries(tmp_path: Path) -> None:
