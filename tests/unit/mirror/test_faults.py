@@ -154,7 +154,7 @@ def test_the_log_tells_what_each_request_took(harvest: Any) -> None:
     assert size < of["/ok/robin.jpg"]["bytes"] < size + 500
     assert of["/endless/robin.jpg"]["bytes"] > 30_000_000, "what was sent counts, also where the client left"
     assert of["/status/404/robin.jpg"]["status"] == 404
-    assert of["/stalled/robin.jpg"]["seconds"] > 1
+    assert of["/stalled/robin.jpg"]["seconds"] > 0.2
     slow = [line for line in lines if line["host"] == faults.SLOW]
     assert max(line["open"] for line in slow) == site.visits.peak[faults.SLOW]
     assert all(line["began"] > 1.6e9 for line in lines)
