@@ -37,10 +37,10 @@ def main() -> None:
 
 def write_queries(entities: Path, output: Path, config: Settings) -> dict[str, int]:
     """Write the queries of all entities, a few at a time in memory, and count them."""
+    total = tables.count(entities)
     namesakes = Namesakes.of(entities)
     counts: Counter[str] = Counter()
     written = tables.write_stream(_counted(_chosen(entities, namesakes, config), counts), tables.QUERIES, output)
-    total = tables.count(entities)
     return {
         "entities": total,
         "queries": written,

