@@ -15,6 +15,7 @@ from kg2clip.curate import benchmarks
 from kg2clip.curate.batch import LIBRARIES
 from kg2clip.curate.decisions import CANDIDATE_COLUMNS, DOWNLOAD_COLUMNS, FEATURE_COLUMNS, decide, funnel, read_all
 from kg2clip.curate.decode import Rules
+from kg2clip.curate.overlaps import Comparison
 from kg2clip.curate.pictures import Examiners
 from kg2clip.errors import UserError, run_program
 from kg2clip.identifiers import stable_hash
@@ -49,12 +50,18 @@ def main() -> None:
         read_all(arguments.features, FEATURE_COLUMNS, "decoded"),
         tests,
         config,
+        _comparison(arguments.features, arguments.workers, config),
     )
     tables.write(decisions, tables.DECISIONS, arguments.output)
     provenance.write(
         arguments.provenance, "decide_pictures", config, SECTIONS, funnel(decisions), LIBRARIES,
         benchmarks={name: _summary(rows["sha256"].tolist()) for name, rows in tests.groupby("benchmark")},
     )  # fmt: skip
+
+
+def _comparison(tables: list[Path], workers: int, config: settings.Settings) -> Comparison | None:
+    share = config["curate"]["overlap"]
+    return None if share is None else Comparison(tables, Rules.of(config), share, max(1, workers))
 
 
 def _benchmarks(given: list[str] | None, config: settings.Settings) -> dict[str, Path]:

@@ -154,6 +154,7 @@ FEATURES = pa.schema(
         ("pdq", pa.binary(32)),
         ("pdqMirrored", pa.binary(32)),  # of the mirror image
         ("pdqQuality", pa.int32()),  # 0 to 100
+        ("windows", pa.binary(36 * 32)),  # hashes of the whole and of 35 windows, to find crops by
     ]
 )
 
@@ -164,7 +165,8 @@ DECISIONS = pa.schema(
         ("stage", text),  # where a dropped one left: download, decode, filter, duplicate, decontamination
         ("reason", text),  # null when kept
         ("survivorID", text),  # for duplicates: the candidate that stands for the group; itself when kept
-        # a duplicate by sha256, pixels, pdq, pdq-mirrored, burst; leaked also by source-id, address, observation, page
+        # a duplicate by sha256, pixels, pdq, pdq-mirrored, overlap, burst; leaked also by source-id, address,
+        # observation, page
         ("match", text),
         ("distance", pa.int32()),  # PDQ bits to the member of the group that brought it in
         ("burstID", text),  # the first of the nearly equal photos of one observation; null where there is one photo

@@ -2,12 +2,12 @@
 
 Links are kept as a minimum spanning forest: never more than there are pictures, and the same in whatever order they
 are found. Evidence has a rank, the surest first: 0 equal bytes, 1 equal pixels, then PDQ distance d: 2 + 2d, or of the
-mirror image: 3 + 2d.
+mirror image: 3 + 2d; last what agrees only where it overlaps (`overlaps`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from kg2clip.curate import neighbours
 from kg2clip.curate.neighbours import Hashes, Indices
 
 SAME_BYTES, SAME_PIXELS, LOOKS, MIRRORED = 0, 1, 2, 3
+OVERLAP = LOOKS + 2 * (neighbours.MAX_DISTANCE + 1)
 NO_LINK = -1
 BUFFERED = 1 << 20  # links gathered before the forest is thinned
 
@@ -35,6 +36,8 @@ def evidence(rank: int) -> tuple[str | None, int | None]:
         return None, None
     if rank < LOOKS:
         return ("sha256", "pixels")[rank], None
+    if rank == OVERLAP:
+        return "overlap", None
     return ("pdq", "pdq-mirrored")[rank % 2], (rank - LOOKS) // 2
 
 
@@ -122,6 +125,36 @@ def group(prints: Fingerprints, order: Indices, distance: int) -> Groups:
         groups.rank[rows] = _brought_in_by(links, survivor)
         rows = rows[~near]
     return groups
+
+
+def merge(
+    groups: Groups, heads: Indices, pairs: Indices, order: Indices, alike: Callable[[Indices], NDArray[np.bool_]]
+) -> Groups:
+    """Merge groups whose survivors were found to be copies of each other.
+
+    Here too chains are cut: each must be a copy of the one that survives, or is grouped anew.
+
+    Args:
+        groups: groups of n pictures.
+        heads: some of their survivors.
+        pairs: k x 2 positions in `heads`, the first before the second.
+        order: n ranks; of a group the picture of the lowest one survives.
+        alike: tells of k x 2 positions in `heads` whether they are copies.
+    """
+    leader, rows = np.arange(len(heads)), np.unique(pairs)
+    while len(rows):
+        inside = np.isin(pairs, rows).all(axis=1)
+        first, second = np.searchsorted(rows, pairs[inside]).T
+        survivor = rows[_survivors(Links(first, second, np.full(len(first), OVERLAP)), order[heads[rows]])]
+        wanted = np.sort(np.stack([rows, survivor], axis=1), axis=1)
+        near = (rows == survivor) | np.isin(wanted @ (len(heads), 1), pairs @ (len(heads), 1))
+        near[~near] = alike(wanted[~near])
+        leader[rows] = np.where(near, survivor, rows)
+        rows = rows[~near]
+    survivor, rank = groups.survivor.copy(), groups.rank.copy()
+    rank[heads[leader != np.arange(len(heads))]] = OVERLAP
+    survivor[heads] = heads[leader]
+    return Groups(survivor[groups.survivor], rank)
 
 
 def forest(prints: Fingerprints, distance: int) -> Links:

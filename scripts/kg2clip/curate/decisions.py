@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kg2clip import tables
-from kg2clip.curate.copies import LOOKS, NO_LINK, Fingerprints, best_matches, evidence, group
+from kg2clip.curate.copies import LOOKS, NO_LINK, OVERLAP, Fingerprints, best_matches, evidence, group, merge
 from kg2clip.curate.licences import allowed, openness
 from kg2clip.curate.neighbours import Indices
 from kg2clip.curate.observations import (
@@ -24,6 +25,7 @@ from kg2clip.curate.observations import (
     same_id,
     together,
 )
+from kg2clip.curate.overlaps import Comparison, Pictures
 from kg2clip.errors import UserError
 from kg2clip.settings import Settings
 
@@ -31,7 +33,7 @@ CANDIDATE_COLUMNS = ("license", "title", "altText", "description", *IDS)
 DOWNLOAD_COLUMNS = ("candidateID", "status", "reason")
 FEATURE_COLUMNS = (
     "candidateID", "status", "reason", "width", "height", "deviation", "sha256", "pixelHash", "pdq",
-    "pdqMirrored", "pdqQuality",
+    "pdqMirrored", "pdqQuality", "tar", "offset", "size",
 )  # fmt: skip
 
 
@@ -52,6 +54,7 @@ def decide(
     features: pd.DataFrame,
     benchmarks: pd.DataFrame,
     settings: Settings,
+    comparison: Comparison | None = None,
 ) -> pd.DataFrame:
     """Decide on every candidate.
 
@@ -60,6 +63,7 @@ def decide(
         downloads, features: as `read_all` gives them.
         benchmarks: as `benchmarks.fingerprints` gives them.
         settings: the whole config.
+        comparison: how copies are found that agree only in part; None leaves them.
 
     Returns:
         A row of tables.DECISIONS for each candidate, by candidateID.
@@ -73,7 +77,7 @@ def decide(
     _filter(decisions, settings)
     rows = decisions.index[decisions["stage"].isna()]
     if len(rows):
-        _deduplicate(decisions, features.loc[rows], benchmarks, settings)
+        _deduplicate(decisions, features.loc[rows], benchmarks, settings, comparison)
     decisions["kept"] = decisions["stage"].isna()
     decided: pd.DataFrame = decisions.reset_index()[tables.DECISIONS.names]
     return decided
@@ -140,7 +144,13 @@ def _filter(decisions: pd.DataFrame, settings: Settings) -> None:
     _drop(decisions, unlicensed, "filter", "licence")
 
 
-def _deduplicate(decisions: pd.DataFrame, features: pd.DataFrame, benchmarks: pd.DataFrame, settings: Settings) -> None:
+def _deduplicate(
+    decisions: pd.DataFrame,
+    features: pd.DataFrame,
+    benchmarks: pd.DataFrame,
+    settings: Settings,
+    comparison: Comparison | None,
+) -> None:
     """Group copies and bursts, drop all but one of each group, and drop whole what belongs to a benchmark's picture."""
     curate = settings["curate"]
     rows = features.index
@@ -148,11 +158,19 @@ def _deduplicate(decisions: pd.DataFrame, features: pd.DataFrame, benchmarks: pd
     prints = Fingerprints.of(features, curate["pdq_min_quality"])
     order = _survival_order(decisions.loc[rows])
     groups = group(prints, order, curate["pdq_distance"])
+    tests = Fingerprints.of(benchmarks, curate["pdq_min_quality"])
+    matches = best_matches(prints, tests, curate["pdq_distance"])
+    if comparison:
+        heads = np.flatnonzero((groups.survivor == np.arange(len(rows))) & prints.telling)
+        _match_overlaps(matches, heads, features, tests, benchmarks, comparison)
+        alone = Pictures.of_features(features.iloc[heads], comparison.tables)
+        groups = merge(groups, heads, comparison.copies(alone), order, partial(comparison.alike, alone))
     observation = find_observations(pictures)
     burst, nearest = find_bursts(prints, observation, curate["burst_distance"])
     survivor = _lowest(together(groups.survivor, burst), order)
     family = together(groups.survivor, observation)
-    found = pd.DataFrame([evidence(int(rank)) for rank in groups.rank], index=rows, columns=["match", "distance"])
+    ways = [evidence(int(rank)) for rank in groups.rank]
+    found = pd.DataFrame(ways, index=rows, columns=["match", "distance"], dtype=object)
     lost = survivor != np.arange(len(rows))
     frame = lost & ((groups.rank == NO_LINK) | ((burst != NONE) & (groups.rank >= LOOKS)))
     found.loc[frame, "match"] = "burst"
@@ -160,9 +178,9 @@ def _deduplicate(decisions: pd.DataFrame, features: pd.DataFrame, benchmarks: pd
     decisions.loc[rows, "survivorID"] = rows[survivor]
     decisions.loc[rows, "groupID"] = rows[family]
     decisions.loc[rows[burst != NONE], "burstID"] = rows[burst[burst != NONE]]
-    decisions.loc[rows, ["match", "distance"]] = found.astype(object)
+    decisions.loc[rows, ["match", "distance"]] = found
 
-    leaked = _leaks(prints, pictures, survivor, family, benchmarks, settings)
+    leaked = _leaks(matches, pictures, survivor, family, benchmarks)
     leaked.index = rows
     gone = leaked["benchmark"].notna()
     direct = gone & leaked["match"].notna()
@@ -200,21 +218,36 @@ def _lowest(leader: Indices, order: Indices) -> Indices:
     return best
 
 
+def _match_overlaps(
+    matches: tuple[Indices, Indices],
+    heads: Indices,
+    features: pd.DataFrame,
+    tests: Fingerprints,
+    benchmarks: pd.DataFrame,
+    comparison: Comparison,
+) -> None:
+    """Add to the matches of looks those of pictures (`heads`) without one that agree in part with a test picture."""
+    position, rank = matches
+    heads, telling = heads[position[heads] == NO_LINK], np.flatnonzero(tests.telling)
+    found = comparison.matches(
+        Pictures.of_features(features.iloc[heads], comparison.tables), Pictures.of_benchmarks(benchmarks.iloc[telling])
+    )
+    position[heads[found[:, 0]]] = telling[found[:, 1]]
+    rank[heads[found[:, 0]]] = OVERLAP
+
+
 def _leaks(
-    prints: Fingerprints,
+    matches: tuple[Indices, Indices],
     pictures: pd.DataFrame,
     survivor: Indices,
     family: Indices,
     benchmarks: pd.DataFrame,
-    settings: Settings,
 ) -> pd.DataFrame:
     """For each picture the test picture that it matches, and how: itself, by its group, or by its observation.
 
     A picture that only its group's match takes along has no match here: how it is a copy is known.
     """
-    curate = settings["curate"]
-    others = Fingerprints.of(benchmarks, curate["pdq_min_quality"])
-    position, rank = best_matches(prints, others, curate["pdq_distance"])
+    position, rank = matches
     count, none = max(1, len(benchmarks)), np.iinfo(np.int64).max
     # One number for how sure a match is and with which test picture, so that the smallest is the best.
     own = np.where(position != NONE, (rank + len(PICTURE)) * count + position, none)

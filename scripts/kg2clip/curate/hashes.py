@@ -1,4 +1,4 @@
-"""Fingerprints of a picture: of its bytes, of its pixels, of its looks.
+"""Fingerprints of a picture: of its bytes, of its pixels, of its looks, whole and in windows (`windows`).
 
 All are taken from one thumbnail of 64 x 64 pixels. PDQ works on 64 x 64 luminances; its own way down from a large
 picture keeps one value in a block after a weak blur, so that sizes differ in many bits. Scaling with a proper filter
@@ -16,6 +16,8 @@ import numpy as np
 import pdqhash
 from PIL import Image
 
+from kg2clip.curate import windows
+
 SIDE = 64
 MIRRORED = 5  # place of the left-right mirror image among pdqhash's eight dihedral hashes
 
@@ -29,6 +31,7 @@ class Looks:
         pdq: PDQ hash, 32 bytes.
         pdq_mirrored: PDQ hash of the mirror image.
         quality: PDQ's own figure of how much structure there is, 0 to 100.
+        windows: hashes of 36 windows, 32 bytes each.
         deviation: standard deviation of the grey levels, 0 to 127.5.
     """
 
@@ -36,18 +39,21 @@ class Looks:
     pdq: bytes
     pdq_mirrored: bytes
     quality: int
+    windows: bytes
     deviation: float
 
 
 def looks(image: Image.Image) -> Looks:
     """Hash an upright RGB picture."""
-    thumbnail = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.HAMMING))
+    small = image.resize((SIDE, SIDE), Image.Resampling.HAMMING)
+    thumbnail = np.asarray(small)
     hashes, quality = pdqhash.compute_dihedral(thumbnail)
     return Looks(
         pixels=hashlib.sha256(thumbnail.tobytes()).hexdigest(),
         pdq=_packed(hashes[0]),
         pdq_mirrored=_packed(hashes[MIRRORED]),
         quality=int(quality),
+        windows=windows.window_hashes(np.asarray(small.convert("L"), np.float32)).tobytes(),
         deviation=float(np.asarray(image.convert("L")).std()),
     )
 

@@ -1,4 +1,4 @@
-"""Exact search for 256-bit hashes that differ in at most 31 bits.
+"""Search for 256-bit hashes that differ in few bits.
 
 A hash is cut into 16 chunks of 16 bits. Where two hashes differ in at most 15 bits, some chunk is equal; up to 31
 bits, some chunk differs in one bit at most (pigeonhole). So each chunk is looked up with its own value and, above 15,
@@ -7,7 +7,7 @@ with the 16 values that lie one bit away: nothing is missed, and only a small pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 BITS, CHUNK_BITS = 256, 16
 CHUNKS = BITS // CHUNK_BITS
 MAX_DISTANCE = 2 * CHUNKS - 1
+EQUAL, ONE_BIT_AWAY = (0,), tuple(1 << bit for bit in range(CHUNK_BITS))  # masks laid over a chunk
+LARGEST, FEW = 1 << 10, 1 << 12  # values of a chunk looked at: 16 times the mean of many hashes, 1,024 more
 BLOCK = 1 << 21  # pairs compared at once: bounds the memory (about 150 MB), however many hashes share a chunk
 
 Hashes = NDArray[np.uint64]
@@ -43,26 +45,53 @@ def distances(first: Hashes, second: Hashes) -> Indices:
     return total
 
 
-def within(first: Hashes, second: Hashes, distance: int) -> Iterator[Pairs]:
-    """All pairs of one hash of each array that differ in at most `distance` bits (0 to 31), in blocks.
+class Index:
+    """Hashes by the value of each of their chunks. Takes 64 bytes a hash beside the hash itself."""
 
-    A pair comes once for each chunk that finds it.
-    """
-    if not 0 <= distance <= MAX_DISTANCE:
-        raise ValueError(f"distance must lie in 0..{MAX_DISTANCE}")
-    masks = [0] if distance < CHUNKS else [0, *(1 << bit for bit in range(CHUNK_BITS))]
-    first_chunks, second_chunks = first.view(np.uint16), second.view(np.uint16)
-    for chunk in range(CHUNKS):
-        column = second_chunks[:, chunk]
-        order = np.argsort(column, kind="stable")
-        start = np.concatenate([[0], np.cumsum(np.bincount(column, minlength=1 << CHUNK_BITS))])
-        for mask in masks:
-            probe = first_chunks[:, chunk] ^ np.uint16(mask)
-            yield from _compare(first, second, distance, order, start[probe], start[probe.astype(np.int64) + 1])
+    def __init__(self, hashes: Hashes) -> None:
+        """Sort n hashes (n x 4 words) by each chunk."""
+        self._hashes = hashes
+        chunks = hashes.view(np.uint16)
+        self._orders = [np.argsort(chunks[:, chunk], kind="stable").astype(np.int32) for chunk in range(CHUNKS)]
+        counts = [np.bincount(chunks[:, chunk], minlength=1 << CHUNK_BITS) for chunk in range(CHUNKS)]
+        self._starts = [np.concatenate([[0], np.cumsum(count)]) for count in counts]
+
+    def within(self, hashes: Hashes, distance: int) -> Iterator[Pairs]:
+        """All pairs of one of `hashes` and one of the index that differ in at most `distance` bits (0 to 31).
+
+        In blocks; a pair comes once for each chunk that finds it.
+        """
+        if not 0 <= distance <= MAX_DISTANCE:
+            raise ValueError(f"distance must lie in 0..{MAX_DISTANCE}")
+        yield from self._probed(hashes, distance, EQUAL if distance < CHUNKS else (*EQUAL, *ONE_BIT_AWAY))
+
+    def sharing(self, hashes: Hashes, distance: int) -> Iterator[Pairs]:
+        """Pairs that differ in at most `distance` bits and share a chunk whole: a seventeenth of the cost of `within`.
+
+        Of pairs that differ in bits drawn at random it finds all up to 15 bits, 0.9 at 30, 0.66 at 40, 0.4 at 50.
+        Of what shares one value of a chunk only the first are looked at, so that the work grows with the pictures
+        where thousands are of one layout.
+        """
+        yield from self._probed(hashes, distance, EQUAL, LARGEST + len(self._hashes) // FEW)
+
+    def _probed(self, hashes: Hashes, distance: int, masks: Sequence[int], most: int | None = None) -> Iterator[Pairs]:
+        chunks = hashes.view(np.uint16)
+        for chunk, (order, start) in enumerate(zip(self._orders, self._starts, strict=True)):
+            for mask in masks:
+                probe = (chunks[:, chunk] ^ np.uint16(mask)).astype(np.int64)
+                low, high = start[probe], start[probe + 1]
+                yield from _compare(
+                    hashes, self._hashes, distance, order, low, np.minimum(high, low + most) if most else high
+                )
+
+
+def within(first: Hashes, second: Hashes, distance: int) -> Iterator[Pairs]:
+    """All pairs of one hash of each array that differ in at most `distance` bits (0 to 31), in blocks."""
+    return Index(second).within(first, distance)
 
 
 def _compare(
-    first: Hashes, second: Hashes, distance: int, order: Indices, low: Indices, high: Indices
+    first: Hashes, second: Hashes, distance: int, order: NDArray[np.int32], low: Indices, high: Indices
 ) -> Iterator[Pairs]:
     """Compare row i of `first` with the rows order[low[i]:high[i]] of `second`."""
     ends = np.cumsum(high - low)

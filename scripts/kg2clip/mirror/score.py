@@ -16,7 +16,8 @@ from kg2clip.mirror.truth import COPY_KINDS, LEAK_KINDS
 
 Row = Mapping[str, Any]
 
-METHODS = {"exact": ("sha256", "pixels"), "mirrored": ("pdq-mirrored",)}  # the others are found by PDQ
+METHODS = {"exact": ("sha256", "pixels"), "mirrored": ("pdq-mirrored",)}  # the others by looks
+BY_LOOKS = ("pdq", "overlap")
 STRENGTHS = {
     "reencoded": [
         ("quality", 30, 50), ("quality", 50, 75), ("quality", 75, 96), ("scale", 0.25, 0.5), ("scale", 0.5, 1.01),
@@ -157,7 +158,7 @@ class Judge:
         """Score by kind of copy, and by strength within a kind; a false alarm counts where its method belongs."""
         for kind in kinds:
             of_kind = {key for key in planted if self.truth[key]["copyKind"] == kind}
-            methods = METHODS.get(kind, ("pdq",))
+            methods = METHODS.get(kind, BY_LOOKS)
             false = {key: other for key, other in wrong.items() if self.decisions[key]["match"] in methods}
             self._add(detector, kind, of_kind, found & of_kind, false)
             for measure, low, high in STRENGTHS.get(kind, ()):

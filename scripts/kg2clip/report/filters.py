@@ -44,6 +44,7 @@ REASONS = {
     "pixels": "the same pixels",
     "pdq": "nearly the same picture",
     "pdq-mirrored": "nearly the same picture, mirrored",
+    "overlap": "the same picture, cropped or with something laid over it",
     "source-id": "the same picture at its source",
     "address": "the same address",
     "observation": "another photo of the observation that a test picture shows",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def decoded(tmp_path_factory: pytest.TempPathFactory) -> Harvest:
         "a-frame-2": frame(1, 3),
         "a-frame-3": frame(1, 14),
         "a-other-view": frame(2, 0),
-        "b-alike-elsewhere": frame(1, 40),
+        "b-alike-elsewhere": encoded(Image.blend(Image.open(io.BytesIO(frame(1, 0))), texture(30), 0.45)),
         "c-test": encoded(texture(3)),
         "c-sibling": encoded(texture(4)),
         "c-siblings-copy": encoded(texture(4).resize((330, 220), Image.Resampling.BICUBIC), quality=70),
