@@ -19,7 +19,7 @@ from kg2clip.knowledge.members import Member, select_members
 from kg2clip.knowledge.natural_type import natural_type
 from kg2clip.knowledge.nodes import Node, read_nodes
 from kg2clip.knowledge.roots import find_classes, find_roots
-from kg2clip.knowledge.sparql import Endpoint, literal
+from kg2clip.knowledge.sparql import Endpoint, any_of, literal
 from kg2clip.knowledge.taxonomy import Taxonomy
 from kg2clip.knowledge.vocabulary import INVISIBLE, curie
 from kg2clip.knowledge.wordnet_merge import match, merged, own_entities
@@ -137,14 +137,14 @@ def _counts_as_kind(ancestor: str, member: Member, parents: Parents, classes: fr
 
 
 def _read_attributes(endpoint: Endpoint, members: list[str], wanted: Settings) -> dict[str, list[dict[str, str]]]:
-    properties = " ".join(f"wdt:{key}" for key in PROPERTIES)
+    stated = any_of([f"wdt:{key}" for key in PROPERTIES], "?node", "?value")
     rows = endpoint.pages(
         members,
         wanted["page_size"],
         lambda values: (
-            f"SELECT DISTINCT ?node ?property ?label WHERE {{ VALUES ?node {{ {values} }} "
-            f"VALUES ?property {{ {properties} }} ?node ?property ?value . ?value rdfs:label ?label "
-            f"FILTER(LANG(?label) = {literal(wanted['languages'][0])}) }} ORDER BY ?node ?property ?label"
+            f"SELECT DISTINCT ?node ?property ?label WHERE {{ VALUES ?node {{ {values} }} {stated} "
+            f"?value rdfs:label ?label FILTER(LANG(?label) = {literal(wanted['languages'][0])}) }} "
+            "ORDER BY ?node ?property ?label"
         ),
     )
     found: dict[str, list[dict[str, str]]] = defaultdict(list)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from kg2clip.knowledge.sparql import Endpoint
+from kg2clip.knowledge.sparql import Endpoint, any_of
 from kg2clip.knowledge.vocabulary import curie, names_a_taxon
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def read_parents(endpoint: Endpoint, nodes: Iterable[str], page_size: int) -> di
 def _parents_query(values: str) -> str:
     return (
         f"SELECT DISTINCT ?node ?property ?parent WHERE {{ VALUES ?node {{ {values} }} "
-        "{ VALUES ?property { wdt:P171 wdt:P279 wdt:P1582 } ?node ?property ?parent } UNION "
+        f"{any_of(('wdt:P171', 'wdt:P279', 'wdt:P1582'), '?node', '?parent')} UNION "
         f"{{ {names_a_taxon('?node', '?parent')} BIND(wdt:P13176 AS ?property) }} "
         "FILTER(ISIRI(?parent)) } ORDER BY ?node ?property ?parent"
     )

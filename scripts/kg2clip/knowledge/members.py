@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from kg2clip.knowledge import names
 from kg2clip.knowledge.lineage import read_parents, walk
 from kg2clip.knowledge.nodes import ANY_LANGUAGE, read_common_names
-from kg2clip.knowledge.sparql import Endpoint, iri, literal
+from kg2clip.knowledge.sparql import Endpoint, any_of, iri, literal
 from kg2clip.knowledge.vocabulary import EXTINCT_STATUS, HUMAN_TAXON, SPECIAL_KINDS, WIKIDATA, names_a_taxon
 from kg2clip.settings import Settings
 
@@ -121,12 +121,12 @@ def special_kinds(endpoint: Endpoint, items: Iterable[str], wanted: Settings) ->
     """
     items = sorted(items)
     unwanted = [kind for kind in SPECIAL_KINDS if kind in wanted["leave_out"]]
+    stated_facts = any_of(("wdt:P31", "wdt:P141", "wdt:P105", "wdt:P225"), "?node", "?value")
     facts = endpoint.pages(
         items,
         wanted["page_size"],
         lambda values: (
-            f"SELECT DISTINCT ?node ?property ?value WHERE {{ VALUES ?node {{ {values} }} "
-            "VALUES ?property { wdt:P31 wdt:P141 wdt:P105 wdt:P225 } ?node ?property ?value } "
+            f"SELECT DISTINCT ?node ?property ?value WHERE {{ VALUES ?node {{ {values} }} {stated_facts} }} "
             "ORDER BY ?node ?property ?value"
         ),
     )
