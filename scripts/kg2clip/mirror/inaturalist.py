@@ -45,6 +45,7 @@ MAX_PER_PAGE, PER_PAGE, WINDOW = 200, 30, 10_000
 THROTTLED = 4  # of a hundred URLs of the API: the first attempt gets 429
 SIDES = {"original": 2048, "large": 1024, "medium": 500, "small": 240, "thumb": 100}  # longest side in pixels
 SQUARE = 75
+TABLES = frozenset(f"/{name}.csv.gz" for name in ("observations", "photos", "observers", "taxa"))  # of the open data
 TAXON_PHOTOS = 9  # that a taxon's own answer shows
 
 FIRST_PICTURE_SEED = 500_000  # no other collection of the mirror draws these pictures
@@ -512,12 +513,13 @@ _EMPTY_LISTS = (
 
 
 class INaturalistSite:
-    """The API, and the hosts of the photos."""
+    """The API, and the hosts of the photos; one of them has the open data tables too."""
 
     hosts: tuple[str, ...] = (API_HOST, OPEN_HOST, STATIC_HOST)
 
     def __init__(self, folder: Path) -> None:
         observations = read_observations(folder)
+        self._folder = folder
         self._api = Api(observations)
         self._pictures = folder / PICTURES
         self._salt = sha256_file(folder / OBSERVATIONS)  # another seed, other faults
@@ -526,8 +528,10 @@ class INaturalistSite:
         self._refused = set(self._journal.read_text().splitlines()) if self._journal.exists() else set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """An API answer, or a photo in one of its sizes."""
+        """An API answer, a photo in one of its sizes, or an open data table."""
         host = request.host.split(":")[0]
+        if host == OPEN_HOST and request.path in TABLES:
+            return web.FileResponse(self._tables() / request.path[1:])  # it knows ranges and ETags
         if host != API_HOST:
             return self._photo(host, request.path)
         if self._refuses(request.raw_path):
@@ -539,6 +543,10 @@ class INaturalistSite:
     def throttles(self, address: str) -> bool:
         """Whether the first attempt at an address is refused."""
         return bucket(f"{self._salt} {address}", 100) < THROTTLED
+
+    def _tables(self) -> Path:
+        folder = self._folder.resolve() / OPEN_DATA
+        return folder if folder.is_dir() else open_data(self._folder.resolve())
 
     def _refuses(self, address: str) -> bool:
         if not self.throttles(address) or address in self._refused:

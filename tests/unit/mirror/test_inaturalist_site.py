@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from PIL import Image
 
@@ -259,3 +260,16 @@ def test_the_open_data_tables_have_the_recorded_columns(
 def read(path: Path) -> list[dict[str, str]]:
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def test_the_open_data_tables_are_served_under_their_names(observations: list[Observation], tmp_path: Path) -> None:
+    inaturalist.write_observations(observations, tmp_path)
+    site = INaturalistSite(tmp_path)
+    for name in ("observations", "photos", "observers", "taxa"):
+        request = make_mocked_request("GET", f"/{name}.csv.gz", headers={"Host": inaturalist.OPEN_HOST})
+        answer = asyncio.run(site.answer(request))
+        assert answer.status == 200 and isinstance(answer, web.FileResponse)
+    other = make_mocked_request("GET", "/projects.csv.gz", headers={"Host": inaturalist.OPEN_HOST})
+    assert asyncio.run(site.answer(other)).status == 404
+    with gzip.open(inaturalist.open_data(tmp_path) / "photos.csv.gz", "rt", encoding="utf-8") as file:
+        assert file.readline().startswith("photo_uuid\tphoto_id")
