@@ -42,6 +42,8 @@ class Pages(ABC):
         """The answer to an API request."""
         if parameters.get("action") == "query" and "titles" in parameters:
             return {"batchcomplete": "", "query": {"pages": self._titled(parameters["titles"].split("|"))}}
+        if "categorymembers" in (parameters.get("generator"), parameters.get("list")):
+            return self._category(parameters)
         if parameters.get("action") != "query" or parameters.get("generator") != "search":
             return {"error": {"code": "badvalue", "info": "Unrecognized value for parameter."}}
         if not parameters.get("gsrsearch", "").strip():
@@ -55,6 +57,20 @@ class Pages(ABC):
         if shown := found[offset : offset + limit]:
             pages = {str(page.page_id): self._page(page, offset + place) for place, page in enumerate(shown, 1)}
             answer["query"] = {"pages": pages}
+        return answer
+
+    def _category(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """The files of a category; none has categories below it."""
+        if parameters.get("list") == "categorymembers":
+            return {"batchcomplete": "", "query": {"categorymembers": []}}
+        wanted = parameters.get("gcmtitle", "").removeprefix("Category:")
+        limit, offset = int(parameters.get("gcmlimit", "10")), int(parameters.get("gcmcontinue", "0"))
+        found = [page for page in self.search(f'"{wanted}"') if wanted in page.categories.split("|")]
+        answer: dict[str, Any] = {"batchcomplete": ""}
+        if len(found) > offset + limit:
+            answer["continue"] = {"gcmcontinue": str(offset + limit), "continue": "gcmcontinue||"}
+        if shown := found[offset : offset + limit]:
+            answer["query"] = {"pages": {str(page.page_id): self._page(page, 0) for page in shown}}
         return answer
 
     def _titled(self, titles: Sequence[str]) -> dict[str, Any]:

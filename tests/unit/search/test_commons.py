@@ -209,3 +209,16 @@ def test_a_category_is_walked_level_by_level_each_once(samples: Path, tmp_path: 
 )
 def test_categories_without_photographs_are_left_out(title: str, aside: bool) -> None:
     assert bool(ASIDE.search(title)) == aside
+
+
+def test_the_mirrors_categories_are_walked(mirror: FilePages, tmp_path: Path, monkeypatch) -> None:
+    name = species()[0].scientific_name
+    wanted = {"api": "http://commons.test/w/api.php", "per_query": 5, "depth": 1, "thumbnail_width": 960}
+    with scripted_server(serve(mirror)) as (port, _):
+        monkeypatch.setenv(web.RESOLVE, json.dumps({"commons.test": f"127.0.0.1:{port}"}))
+        answers = Answers(tmp_path / "kept", "", 1000)
+        pages = list(CommonsCategories(wanted).pages(query(name, nameKind="scientific"), answers))
+        found = [hit["sourceID"] for page in pages for hit in page]
+        assert len(found) == len(set(found)) > 5 and len(pages) > 1 and len(pages[0]) == 5
+        searched = {hit["sourceID"] for page in source().pages(query(name), answers) for hit in page}
+        assert set(found) <= searched
