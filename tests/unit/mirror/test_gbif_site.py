@@ -159,8 +159,8 @@ def test_matches_have_the_recorded_shape_and_every_kind_occurs(
     synonym = next(one for one in occurrences if one.identified_as != one.species)
     found = api.match(synonym.identified_as)
     assert found["synonym"] and found["usage"]["key"] != found["acceptedUsage"]["key"]
-    assert [matched_key(answer, name) for answer in (fuzzy, higher, none)] == [None] * 3
-    assert matched_key(found, synonym.identified_as) == found["usage"]["key"]
+    assert [matched_key(answer, {"name": name}) for answer in (fuzzy, higher, none)] == [None] * 3
+    assert matched_key(found, {"name": synonym.identified_as}) == found["usage"]["key"]
 
 
 def test_a_name_of_two_kingdoms_is_no_match() -> None:
