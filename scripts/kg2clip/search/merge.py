@@ -46,8 +46,8 @@ WITH members AS (
     QUALIFY row_number() OVER (PARTITION BY candidate ORDER BY placed.place) = 1
 )
 SELECT picture,
-       list_slice(list({{candidateID: candidateID, source: source, sourceID: sourceID, accessURI: accessURI}}
-                       ORDER BY place), 2, NULL) AS links,
+       list({{candidateID: candidateID, source: source, sourceID: sourceID, accessURI: accessURI}}
+            ORDER BY place)[2:] AS links,
        arg_min({{{credit}}}, place) FILTER (license <> 'unknown') AS credit,
        {filled}
 FROM members GROUP BY picture;
@@ -108,9 +108,11 @@ def merge_hits(hits: Sequence[Path], entities: Path, output: Path) -> dict[str, 
                 for batch in rows:
                     file.write_table(tables.as_table(pa.Table.from_batches([batch]), tables.CANDIDATES))
             return _count(database)
-        except duckdb.IOException as error:
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            said = " ".join(str(error).split("LINE")[0].split())[:500]
             raise UserError(
-                f"the hits can't be merged: {' '.join(str(error).split())[:300]}. Make what is missing with: snakemake"
+                f"the hits can't be merged ({said}). Remove the table that is torn, or free the disk if it is full, and "
+                "run the same command again"
             ) from None
         finally:
             database.close()
