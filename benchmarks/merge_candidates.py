@@ -1,10 +1,10 @@
 """From hits to candidates: scripts/merge_candidates.py on one and on ten million hits of three sources.
 
-Three fifths of the hits are of one source, a quarter of a second; the third finds partly the same pictures as the second under
-names of its own. Two thirds of a source's hits are pictures that were not found before, one in fifty also for another entity.
-The aim: ten million in under 10 minutes and 8 GB on two cores, the cost of a million no higher than with one million.
-Competitor, on one million: pandas, with drop_duplicates and groupby, for which all hits have to be in memory; it gathers the
-queries and entities of a picture, but neither its links nor what they add.
+Three fifths of the hits are of one source, a quarter of a second; the third finds partly the same pictures as the
+second under names of its own. Two thirds of a source's hits are pictures that were not found before, one in fifty also
+for another entity. The aim: ten million in under 10 minutes and 8 GB on two cores, the cost of a million no higher than
+with one million. Competitor, on one million: pandas, with drop_duplicates and groupby, for which all hits have to be in
+memory; it gathers the queries and entities of a picture, but neither its links nor what they add.
 """
 
 from __future__ import annotations

@@ -80,23 +80,8 @@ def _filtered(
     endpoint: Endpoint, inside: str, wanted: Settings, counts: Counter[str], ranked: bool
 ) -> list[tuple[str, int]]:
     """The items of a pattern that pass the filters which the endpoint applies, with their sitelinks."""
-    steps = [("", inside)]
-    if ranked:
-        ranks = " ".join(literal(rank, "en") for rank in wanted["ranks"])
-        steps.append(
-            ("of another rank", f"VALUES ?rankLabel {{ {ranks} }} ?item wdt:P105 ?rank . ?rank rdfs:label ?rankLabel .")
-        )
-    else:
-        spoken = ", ".join(literal(language) for language in (*wanted["languages"], ANY_LANGUAGE))
-        steps.append(("without a name", f"?item rdfs:label ?label . FILTER(LANG(?label) IN ({spoken}))"))
-    # A taxon's picture and articles may stand at the item of its common name.
-    if wanted["require_image"]:
-        steps.append(("without picture", "?item wdt:P18|(^wdt:P13176/wdt:P18) ?image ."))
-    if least := wanted["min_sitelinks"]:
-        links = f"?item wikibase:sitelinks|(^wdt:P13176/wikibase:sitelinks) ?many . FILTER(?many >= {least})"
-        steps.append(("with too few sitelinks", links))
     where, before = "", 0
-    for reason, condition in steps:
+    for reason, condition in [("", inside), *_conditions(wanted, ranked)]:
         where = f"{where} {condition}"
         left = endpoint.count(where)
         if reason:
@@ -112,6 +97,34 @@ def _filtered(
     )
     rows = endpoint.stream(query, expected=before)
     return [(row["item"].value, int(row["sitelinks"].value) if "sitelinks" in row else 0) for row in rows]
+
+
+def count_members(endpoint: Endpoint, roots: Sequence[str], classes: Sequence[str], wanted: Settings) -> int:
+    """How many nodes pass the filters that the endpoint applies: `select_members` leaves out a few more of them."""
+    return sum(
+        endpoint.count(" ".join([inside, *(condition for _, condition in _conditions(wanted, kind == "taxon"))]))
+        for kind, inside in _ways_in(roots, classes, wanted)
+    )
+
+
+def _conditions(wanted: Settings, ranked: bool) -> list[tuple[str, str]]:
+    """Patterns that an item has to meet, each with the reason for which it leaves out the others."""
+    steps = []
+    if ranked:
+        ranks = " ".join(literal(rank, "en") for rank in wanted["ranks"])
+        steps.append(
+            ("of another rank", f"VALUES ?rankLabel {{ {ranks} }} ?item wdt:P105 ?rank . ?rank rdfs:label ?rankLabel .")
+        )
+    else:
+        spoken = ", ".join(literal(language) for language in (*wanted["languages"], ANY_LANGUAGE))
+        steps.append(("without a name", f"?item rdfs:label ?label . FILTER(LANG(?label) IN ({spoken}))"))
+    # A taxon's picture and articles may stand at the item of its common name.
+    if wanted["require_image"]:
+        steps.append(("without picture", "?item wdt:P18|(^wdt:P13176/wdt:P18) ?image ."))
+    if least := wanted["min_sitelinks"]:
+        links = f"?item wikibase:sitelinks|(^wdt:P13176/wikibase:sitelinks) ?many . FILTER(?many >= {least})"
+        steps.append(("with too few sitelinks", links))
+    return steps
 
 
 def special_kinds(endpoint: Endpoint, items: Iterable[str], wanted: Settings) -> dict[str, str]:

@@ -111,7 +111,7 @@ def merge_hits(hits: Sequence[Path], entities: Path, output: Path) -> dict[str, 
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             said = " ".join(str(error).split("LINE")[0].split())[:500]
             raise UserError(
-                f"the hits can't be merged ({said}). Remove the table that is torn, or free the disk if it is full, and "
+                f"the hits can't be merged ({said}). Remove the table that is torn, free the disk if it is full, and "
                 "run the same command again"
             ) from None
         finally:
