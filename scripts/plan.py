@@ -12,9 +12,12 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from build_queries import write_queries
 from kg2clip import settings, tables, web
 from kg2clip.errors import IncompleteError, UserError, run_program
 from kg2clip.knowledge.members import count_members
@@ -22,7 +25,6 @@ from kg2clip.knowledge.roots import find_classes, find_roots
 from kg2clip.knowledge.sparql import Endpoint
 from kg2clip.planning import estimate, sheet
 from kg2clip.planning.estimate import Demand, Plan, TrainingPlan
-from kg2clip.queries.build import build_queries
 from kg2clip.search.order import searches
 from kg2clip.train import recipe
 
@@ -75,10 +77,12 @@ def find_demand(config: settings.Settings, results: Path, entities: int | None) 
         return estimate.rough_demand(entities, config, "as you say; queries are roughly those of so many")
     table = results / "knowledge" / "entities.parquet"
     if table.is_file():
-        rows = tables.read(table).to_pylist()
-        images = sum(len(row["images"] or ()) for row in rows)
-        origin = f"from {table}; queries as they will be built"
-        return estimate.demand_of(build_queries(rows, config["queries"]), len(rows), images, origin)
+        with TemporaryDirectory() as folder:
+            write_queries(table, Path(folder, "queries.parquet"), config)
+            queries = tables.read(Path(folder, "queries.parquet"), ["kind", "nameKind"]).to_pylist()
+        images = tables.read(table, ["images"])["images"]
+        named = pc.sum(pc.list_value_length(images)).as_py() or 0
+        return estimate.demand_of(queries, len(images), named, f"from {table}; queries as they will be built")
     wanted = config["knowledge"]
     endpoint = Endpoint(wanted["endpoint"], config["contact"], table.parent / "answers", wanted["snapshot"])
     try:

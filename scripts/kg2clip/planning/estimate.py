@@ -40,7 +40,7 @@ ASSUMPTIONS = (
 class Habit:
     """How a source is asked, and what it says of its pictures."""
 
-    page: int  # hits in an answer at most; 0 where no calls are made
+    page: int  # hits in an answer at most; 0 where pictures come from a file
     lookups: int = 0  # calls before the first page: which taxon a name means
     taxa_only: bool = False  # knows scientific names and synonyms only
     texted: float | None = None  # share of its pictures with a text of their own; None: not known
@@ -53,7 +53,7 @@ HABITS: Mapping[str, Habit] = {
     "inaturalist": Habit(200, lookups=1, taxa_only=True, texted=0.0),
     "inaturalistopendata": Habit(0, taxa_only=True, texted=0.0),
     "gbif": Habit(300, lookups=1, taxa_only=True, texted=0.0),
-    "gbifdownload": Habit(0, taxa_only=True, texted=0.0),
+    "gbifdownload": Habit(0, lookups=1, taxa_only=True, texted=0.0),
     "brave": Habit(200),
 }
 UNKNOWN = Habit(0)
@@ -101,9 +101,9 @@ def rough_demand(entities: int, config: Settings, origin: str) -> Demand:
     """
     wanted = config["queries"]
     queries = {("noun", kind): entities for kind in wanted["names"] if "noun" in wanted["kinds"]}
-    for kind in wanted["kinds"]:
-        if kind != "noun":
-            queries[kind, ""] = wanted["attributes_per_entity"] * entities
+    for kind, many in (("attribute-noun", "attributes_per_entity"), ("attribute", "attributes_per_type")):
+        if kind in wanted["kinds"]:
+            queries[kind, ""] = wanted[many] * entities
     return Demand(origin, entities, queries, entities)
 
 
@@ -172,12 +172,11 @@ def plan_source(name: str, wanted: Settings, demand: Demand, made: int = 0, fini
     least = most = 0
     if name == "wikidata":
         least = most = ceil(demand.images / habit.page)
-    elif habit.page:
-        pages = ceil(wanted["per_query"] / habit.page)
-        queries = demand.nouns(habit.taxa_only) + (
-            demand.total - demand.nouns(False) if wanted.get("attributes") else 0
-        )
-        least = min(demand.entities, queries) * (habit.lookups + 1)
+    elif habit.page or habit.lookups:
+        attributes = demand.total - demand.nouns(False) if wanted.get("attributes") else 0
+        queries = demand.nouns(habit.taxa_only) + attributes
+        pages = ceil(wanted["per_query"] / habit.page) if habit.page else 0
+        least = min(demand.entities, queries) * (habit.lookups + min(pages, 1))
         most = queries * (habit.lookups + pages)
     return SourcePlan(name, least, most, made, finished, per_day, wanted.get("usd_per_1000_calls", 0.0), habit.texted)
 

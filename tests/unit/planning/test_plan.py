@@ -42,7 +42,8 @@ def source(name: str, **changes: Any) -> settings.Settings:
         ("inaturalist", {"per_query": 200}, 200, 120 * 2),  # a look-up each; knows scientific names and synonyms
         ("gbif", {"per_query": 301}, 200, 120 * 3),
         ("brave", {}, 100, 500),
-        ("gbifdownload", {}, 0, 0),
+        ("gbifdownload", {}, 100, 120),
+        ("darwincore", {"path": "x.zip"}, 0, 0),
     ],
 )
 def test_calls(name: str, changes: dict, least: int, most: int) -> None:
@@ -62,7 +63,7 @@ def test_every_source_that_makes_calls_has_a_habit() -> None:
     """A new source without one would be planned as free."""
     sources = settings.read_schema()["properties"]["search"]["properties"]["sources"]["properties"]
     calling = {name for name, rule in sources.items() if "connections" in rule["properties"]}
-    assert calling <= {name for name, habit in estimate.HABITS.items() if habit.page}
+    assert calling <= {name for name, habit in estimate.HABITS.items() if habit.page or habit.lookups}
     assert set(estimate.HABITS) <= set(SOURCES)
 
 
