@@ -138,7 +138,7 @@ def remove_stale(folder: Path, rows: Sequence[Row]) -> None:
 def _texts(sample: Sample, mixer: Mixer, entities: Mapping[str, Row], queries: Mapping[str, Row]) -> list[Row]:
     found_for, found_by = sample.merged("entityIDs"), sample.merged("queryIDs")
     asked = [queries[name] for name in found_by if name in queries]
-    types = {query["entityID"] for query in asked}  # a natural type may be asked for, but is no entity
+    types = {query["entityID"] for query in asked if query["kind"] == "attribute"}  # natural types, no entities
     if unknown := [name for name in found_for if name not in entities and name not in types] + [
         name for name in found_by if name not in queries
     ]:

@@ -231,6 +231,19 @@ def test_papers_disarm_texts_of_the_web(project: Path) -> None:
     assert "| CC\\-BY\\-4.0 | 23 |" in card and "23 pictures of 2 entities in 3 shards" in card
 
 
+def test_a_picture_of_a_natural_type_has_the_querys_text_and_no_species(project: Path) -> None:
+    for name, schema in (("queries", tables.QUERIES), ("candidates", tables.CANDIDATES)):
+        rows = tables.read(project / f"{name}.parquet").to_pylist()
+        if name == "queries":
+            rows.append({"queryID": "q9", "entityID": "wd:Q9", "kind": "attribute", "text": "yellow bees"})
+        else:
+            rows[5] |= {"queryIDs": ["q9"], "entityIDs": ["wd:Q9"], "altText": None}
+        tables.write(rows, schema, project / f"{name}.parquet")
+    sample = next(row for row in packed(project) if row["key"] == f"{5:020d}")
+    assert [text["text"] for text in sample["texts"]] == ["yellow bees"]
+    assert sample["entityIDs"] == ["wd:Q9"]
+
+
 def test_nothing_kept_is_told(project: Path) -> None:
     write(project, kept=0)
     done = pack(project)
