@@ -19,7 +19,7 @@ from kg2clip.knowledge.members import Member, select_members
 from kg2clip.knowledge.natural_type import natural_type
 from kg2clip.knowledge.nodes import Node, read_nodes
 from kg2clip.knowledge.roots import find_classes, find_roots
-from kg2clip.knowledge.sparql import Endpoint, any_of, literal
+from kg2clip.knowledge.sparql import Endpoint, any_of, literal, steady_pages
 from kg2clip.knowledge.taxonomy import Taxonomy
 from kg2clip.knowledge.vocabulary import INVISIBLE, curie
 from kg2clip.knowledge.wordnet_merge import match, merged, own_entities
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 Entity = dict[str, Any]  # a row of tables.ENTITIES
 
-AT_A_TIME = 2000  # members read and written together
+AT_A_TIME = 2000  # members read and written together at most
 
 
 def export_entities(
@@ -116,7 +116,7 @@ def _rows(
     wanted: Settings,
 ) -> Iterator[Entity]:
     with Progress(total=len(members), desc="entities", unit="entities") as progress:
-        for page in _batches(sorted(members, key=curie), AT_A_TIME):
+        for page in steady_pages(sorted(members, key=curie), AT_A_TIME):
             nodes = read_nodes(endpoint, page, wanted)
             attributes = _read_attributes(endpoint, page, wanted)
             for item in page:
@@ -187,8 +187,3 @@ def _entity(node: Node, above: Sequence[Sequence[Node]], languages: list[str]) -
         "images": list(dict.fromkeys(node.images)),
         "identifiers": node.identifier_rows(),
     }
-
-
-def _batches(items: list[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -16,7 +16,7 @@ import logging
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn, TypeVar
@@ -30,7 +30,7 @@ from urllib3.exceptions import HTTPError
 from kg2clip import provenance, web
 from kg2clip.errors import IncompleteError, UserError
 from kg2clip.files import atomic_path
-from kg2clip.identifiers import stable_hash
+from kg2clip.identifiers import bucket, stable_hash
 
 log = logging.getLogger(__name__)
 
@@ -123,10 +123,10 @@ class Endpoint:
 
         Args:
             items: IRIs.
-            size: items in a page.
+            size: items in a page at most.
             query: makes a page's query from the text of its VALUES block: `<iri> <iri> ...`.
         """
-        for page in batched_list(sorted(items), size):
+        for page in steady_pages(sorted(items), size):
             yield from self._page(page, query)
 
     def record(self) -> list[dict[str, Any]]:
@@ -389,10 +389,24 @@ def any_of(properties: Iterable[str], subject: str, value: str) -> str:
     return " UNION ".join(f"{{ {subject} {key} {value} BIND({key} AS ?property) }}" for key in properties)
 
 
-def batched_list(items: Sequence[str], size: int) -> Iterator[list[str]]:
-    """Lists of at most `size` items, in order."""
-    for start in range(0, len(items), size):
-        yield list(items[start : start + size])
+def steady_pages(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of at most `size` items, in order, each at least half full, that end where an item's own hash says so.
+
+    So an item more or less changes its own page and perhaps the next few: after a change of a filter the kept answers
+    about all other pages serve again. (Content-defined chunking, as backup programs cut files.)
+    """
+    items = list(items)
+    if len(items) <= size:
+        yield from [items] if items else []
+        return
+    page: list[str] = []
+    for item in items:
+        page.append(item)
+        if len(page) == size or (2 * len(page) >= size and bucket(item, max(2, size // 4)) == 0):
+            yield page
+            page = []
+    if page:
+        yield page
 
 
 def iri(value: str) -> str:
