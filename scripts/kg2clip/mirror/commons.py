@@ -135,8 +135,8 @@ class FilePages(Pages):
         """Pages that hold every word and every quoted phrase, and no word behind a minus; operators such as `filetype:`
         are not words.
         """
-        excluded = _words(" ".join(re.findall(r"(?<!\S)-(\S+)", text)))
-        text = re.sub(r"(?<!\S)-\S+", " ", text)
+        excluded = _words(" ".join(re.findall(r'(?<!\S)-("[^"]*"|\S+)', text)))
+        text = re.sub(r'(?<!\S)-("[^"]*"|\S+)', " ", text)
         phrases = [_words(phrase) for phrase in re.findall(r'"([^"]*)"', text)]
         plain = _words(" ".join(word for word in text.split() if ":" not in word))
         if not plain:

@@ -145,11 +145,12 @@ def ask_in_batches(api: str, request: Mapping[str, str], answers: Answers) -> It
 def search_text(query: Query) -> str:
     """A query in CirrusSearch's words: the name as a phrase, bitmaps only, excluded words behind a minus; characters
     that are operators there are left out. It knows no parentheses, so that other names would not be a choice.
+    Excluded words stand in quotes, since it stems others: `-painting` would lose the painted lady.
 
     Source: https://www.mediawiki.org/wiki/Help:CirrusSearch/Logical_operators
     """
     words = [query["attribute"], f'"{_plain(query["name"])}"', query["disambiguation"]]
-    excluded = [f"-{_plain(word)}" for word in query.get("excludedWords") or ()]
+    excluded = [f'-"{_plain(word)}"' for word in query.get("excludedWords") or ()]
     wanted = (_plain(word) if word[0] != '"' else word for word in words if word)
     return " ".join([*wanted, *excluded, "filetype:bitmap"])
 

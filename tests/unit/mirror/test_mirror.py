@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pdqhash
@@ -21,6 +22,7 @@ from PIL import Image
 from kg2clip import settings, tables
 from kg2clip.errors import UserError
 from kg2clip.mirror import build, graph, rendered, subjects
+from kg2clip.mirror.commons import FilePages
 from kg2clip.mirror.plan import SHARE, Alteration, plan_benchmark, plan_files
 from kg2clip.mirror.rendered import species
 from kg2clip.mirror.score import Judge, share
@@ -272,3 +274,10 @@ def test_shares_have_wilson_intervals() -> None:
     assert share(0, 0) == (None, None, None)
     value, low, high = share(8, 10)
     assert (value, low, high) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)  # Newcombe 1998, method 3
+
+
+def test_words_behind_a_minus_are_not_wanted() -> None:
+    texts = {1: "robin in a garden", 2: "drawing of a robin", 3: "robin, painted lady"}
+    pages = [SimpleNamespace(page_id=key, title="", description=text, categories="") for key, text in texts.items()]
+    found = FilePages(pages, Path()).search('"robin" -"drawing" -"painting" filetype:bitmap')
+    assert {page.page_id for page in found} == {1, 3}

@@ -78,7 +78,7 @@ def test_the_name_is_a_phrase_and_operators_are_no_words() -> None:
     asked = query('-in"title:x*', attribute="red", disambiguation="thrushes")
     assert search_text(asked) == 'red "in title x" thrushes filetype:bitmap'
     unwanted = {**query("Turdus merula"), "excludedWords": ["drawing", "vector"]}
-    assert search_text(unwanted) == '"Turdus merula" -drawing -vector filetype:bitmap'
+    assert search_text(unwanted) == '"Turdus merula" -"drawing" -"vector" filetype:bitmap'
 
 
 def serve(pages: FilePages):
