@@ -257,7 +257,7 @@ class OwnFolder(Source):
         said = text.read_bytes()[:MAX_TEXT].decode("utf-8", "replace") if text.is_file() else None
         relative = path.relative_to(root).as_posix()
         return hit(
-            self.name, relative, address, title=path.stem, caption=said, license=self._wanted["license"],
+            self.name, relative, address, caption=said, license=self._wanted["license"],
             creator=self._wanted["creator"], bytes=path.stat().st_size,
         )  # fmt: skip
 

@@ -121,6 +121,7 @@ def test_a_folder_gives_its_pictures_with_their_texts(pictures: Path, tmp_path: 
         "Apis mellifera/deep/er/a.jpg": None,
     }
     assert {(row["license"], row["creator"]) for row in rows} == {("CC-BY-4.0", "Jane Doe")}
+    assert {row["title"] for row in rows} == {None}, "a file's name is no text"
     assert all(row["accessURI"].startswith("folder:") for row in rows)
     assert source.facts() == {"pictures": 3, "subfolders": 2}
     config = {"search": {"sources": {"folder": {"path": str(pictures)}}}}
