@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -9,10 +10,14 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kg2clip.mirror.site import Site
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -117,3 +122,29 @@ def _wait(port: int) -> None:
         except (OSError, ValueError):
             time.sleep(0.05)
     raise TimeoutError("oxigraph did not start")
+
+
+@contextmanager
+def mirror_sites(sites: Sequence[Site], folder: Path) -> Iterator[dict[str, str]]:
+    """Serve sites of the mirror as its server does, in a thread; give the resolve map. The log lies in `folder`."""
+    from kg2clip.mirror.serve import REQUESTS, RequestLog, listening  # here: other tests need not wait for it
+
+    started, ended = threading.Event(), threading.Event()
+    places: dict[str, str] = {}
+
+    async def serve() -> None:
+        async with listening(sites, RequestLog(folder / REQUESTS)) as found:
+            places.update(found)
+            started.set()
+            while not ended.is_set():
+                await asyncio.sleep(0.02)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
+    thread.start()
+    if not started.wait(20):
+        raise TimeoutError("the mirror's sites did not start")
+    try:
+        yield places
+    finally:
+        ended.set()
+        thread.join(10)

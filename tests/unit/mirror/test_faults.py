@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import mirror_sites
 
 from kg2clip import settings, tables, web
 from kg2clip.curate.decode import RefusedError, Rules, decode
@@ -27,7 +26,7 @@ from kg2clip.identifiers import candidate_id
 from kg2clip.knowledge.sparql import Endpoint
 from kg2clip.mirror import endpoints, faults, oddities, wordings
 from kg2clip.mirror.faults import FAULTS, FaultsSite
-from kg2clip.mirror.serve import REQUESTS, RequestLog, listening
+from kg2clip.mirror.serve import REQUESTS
 from kg2clip.search.commons import Commons
 from kg2clip.search.run import search_source
 from kg2clip.search.source import Answers
@@ -41,24 +40,8 @@ POLITE = {**FAST, "hosts": [faults.STRICT], "connections": 2, "requests_per_seco
 def served(folder: Path) -> Iterator[tuple[FaultsSite, dict[str, str]]]:
     """The site over a folder; give it and where its hosts are found."""
     site = FaultsSite(folder)
-    started, ended = threading.Event(), threading.Event()
-    places: dict[str, str] = {}
-
-    async def serve() -> None:
-        async with listening([site], RequestLog(folder / REQUESTS)) as found:
-            places.update(found)
-            started.set()
-            while not ended.is_set():
-                await asyncio.sleep(0.02)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
-    thread.start()
-    assert started.wait(10)
-    try:
+    with mirror_sites([site], folder) as places:
         yield site, places
-    finally:
-        ended.set()
-        thread.join(10)
 
 
 def lead(patch: pytest.MonkeyPatch, places: dict[str, str]) -> None:

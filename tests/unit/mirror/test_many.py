@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -14,16 +16,20 @@ import pdqhash
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from servers import scripted_server
+from servers import mirror_sites, scripted_server
 
 from kg2clip import settings, tables, web
-from kg2clip.files import sha256_bytes
+from kg2clip.download.batch import fetch_batch
+from kg2clip.files import sha256_bytes, write_json
 from kg2clip.mirror import many, rendered
-from kg2clip.mirror.many import Many
+from kg2clip.mirror.build import READY
+from kg2clip.mirror.many import Many, ManySite, standing, write_candidates
 from kg2clip.mirror.plan import SHARE, Alteration, FilePage
+from kg2clip.mirror.serve import REQUESTS
 from kg2clip.search.commons import Commons
 from kg2clip.search.source import Answers
 
+ROOT = Path(__file__).resolve().parents[3]
 SPECIES = rendered.species()[:6]
 COUNT = 900
 
@@ -181,7 +187,7 @@ def test_the_listed_candidates_are_those_that_a_search_finds(tmp_path: Path, mon
 
 def test_tables_are_written_in_parts_and_the_truth_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(many, "ROWS", 400)
-    many.write_candidates(crowd(), tmp_path / "candidates.parquet", tmp_path / "truth.parquet")
+    write_candidates(crowd(), tmp_path / "candidates.parquet", tmp_path / "truth.parquet")
     assert pq.ParquetFile(tmp_path / "candidates.parquet").num_row_groups == 3
     candidates = tables.read(tmp_path / "candidates.parquet")
     assert candidates.schema == tables.CANDIDATES
@@ -191,3 +197,45 @@ def test_tables_are_written_in_parts_and_the_truth_holds(tmp_path: Path, monkeyp
         content = picture(number)
         assert row["sha256"] == (sha256_bytes(content) if content else None)
         assert row["accessURI"] == page(number).url and row["pictureID"] == page(number).picture_id
+
+
+def test_the_program_lists_the_pages_of_a_built_mirror(tmp_path: Path) -> None:
+    program = [
+        sys.executable,
+        str(ROOT / "scripts" / "list_candidates.py"),
+        str(tmp_path),
+        "30",
+        str(tmp_path / "c.parquet"),
+    ]
+    refused = subprocess.run(program, capture_output=True, text=True)
+    assert refused.returncode == 1 and refused.stderr.startswith("error: no mirror stands in")
+    config = {"project": "t", "knowledge": {"roots": ["x"]}, "mirror": {"species": len(SPECIES)}}
+    write_json(tmp_path / READY, {"settings": settings.complete(config, "test")["mirror"]})
+    subprocess.run(program, check=True, capture_output=True)
+    assert tables.read(tmp_path / "c.parquet")["accessURI"].to_pylist() == [
+        one.url for one in map(standing(tmp_path).page, range(30))
+    ]
+
+
+def test_the_real_download_gets_what_the_truth_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "mirror"
+    config = {
+        "project": "t", "knowledge": {"roots": ["x"]}, "mirror": {"species": 3, "seed": 4}, "accept_partial": True,
+        "download": {
+            "lanes": {"web": {"batches": 1, "connections": 8, "requests_per_second": 1000, "megabits_per_second": 10000}},
+            "shards_per_batch": 1, "attempts": 1,
+        },
+    }  # fmt: skip
+    complete = settings.complete(config, "test")
+    write_json(folder / READY, {"settings": complete["mirror"]})
+    write_candidates(standing(folder, 120), tmp_path / "candidates.parquet", tmp_path / "truth.parquet")
+    with mirror_sites([ManySite(folder)], tmp_path) as places:
+        monkeypatch.setenv(web.RESOLVE, json.dumps(places))
+        found = fetch_batch(tmp_path / "candidates.parquet", "web-000", tmp_path / "web-000.manifest.parquet", complete)
+    truth = {row["candidateID"]: row for row in tables.read(tmp_path / "truth.parquet").to_pylist()}
+    assert {row["candidateID"]: row["sha256"] for row in found} == {key: row["sha256"] for key, row in truth.items()}
+    reasons = {"dead-host": "dns", "not-found": "http-404", None: None}
+    assert all(row["reason"] == reasons[truth[row["candidateID"]]["fault"]] for row in found)
+    assert {row["fault"] for row in truth.values()} == set(reasons)
+    asked = [json.loads(line) for line in (tmp_path / REQUESTS).read_text().splitlines()]
+    assert {line["host"] for line in asked} == set(many.FILE_HOSTS)
