@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import subprocess
 import sys
 from collections import Counter
@@ -124,6 +125,16 @@ def test_copies_are_copies() -> None:
                 assert (pdq(copy) != pdq(first)).sum() <= 31
     halves = numbers(alteration=Alteration(scale=0.5))
     assert halves and opened(picture(halves[0]) or b"").size == (240, 180)
+
+
+def test_nothing_is_kept_of_a_page() -> None:
+    pages = Many("rendered", SPECIES, 1, 10_000_000)
+    before = pickle.dumps(vars(pages))
+    for number in range(0, 10_000_000, 5_000):
+        pages.content(pages.page(number))
+    drawn = len(rendered.species()) + len(SPECIES) * (many.BASES - 1)
+    assert pickle.dumps(vars(pages)) == before
+    assert many._bands.cache_info().currsize <= 2 * drawn * (2 + len(many.REENCODED)), "two seeds in these tests"
 
 
 def test_a_search_pages_through_its_species_once() -> None:
