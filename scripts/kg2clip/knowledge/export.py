@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,12 @@ def export_entities(
         )
     counts["exported"] = len(members)
 
+    # What stands above the wanted classes ("object", "entity") says nothing of a thing.
+    tops = set(classes)
+    telling = {node for node in parents if tops and not tops.isdisjoint([node, *walk(node, parents)])}
+
     def read_rows() -> Iterator[Entity]:
-        return _rows(endpoint, members, parents, above, frozenset(classes), from_file, wanted)
+        return _rows(endpoint, members, parents, above, telling, from_file, wanted)
 
     if not wanted["wordnet"]:
         return read_rows(), counts
@@ -111,7 +115,7 @@ def _rows(
     members: Mapping[str, Member],
     parents: Parents,
     above: Mapping[str, Node],
-    classes: frozenset[str],
+    telling: Set[str],
     from_file: Mapping[str, Sequence[Attribute]],
     wanted: Settings,
 ) -> Iterator[Entity]:
@@ -121,7 +125,7 @@ def _rows(
             attributes = _read_attributes(endpoint, page, wanted)
             for item in page:
                 line = [
-                    [above[key] for key in level if _counts_as_kind(key, members[item], parents, classes)]
+                    [above[key] for key in level if members[item].kind != "thing" or key in telling]
                     for level in levels(item, parents)
                 ]
                 nodes[item].sitelinks = max(nodes[item].sitelinks, members[item].sitelinks)
@@ -129,11 +133,6 @@ def _rows(
                 row["attributes"] = collect(row, attributes[item], from_file, wanted["attributes"])
                 yield row
                 progress.update()
-
-
-def _counts_as_kind(ancestor: str, member: Member, parents: Parents, classes: frozenset[str]) -> bool:
-    """What stands above the wanted classes ("object", "entity") says nothing of a thing."""
-    return member.kind != "thing" or ancestor in classes or not classes.isdisjoint(walk(ancestor, parents))
 
 
 def _read_attributes(endpoint: Endpoint, members: list[str], wanted: Settings) -> dict[str, list[dict[str, str]]]:
