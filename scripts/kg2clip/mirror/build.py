@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import shutil
@@ -10,6 +11,7 @@ import tarfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import cache, partial
 from itertools import zip_longest
 from pathlib import Path
@@ -36,6 +38,7 @@ from kg2clip.mirror.plan import (
     plan_oddities,
     truth_row,
 )
+from kg2clip.mirror.shots import MARGIN, Shot, cut_frame
 from kg2clip.mirror.truth import TRUTH
 from kg2clip.progress import Progress
 from kg2clip.settings import Settings
@@ -73,15 +76,17 @@ def ensure_built(folder: Path, wanted: Settings) -> None:
     benchmarks = {folder_name: plan(name, species, wanted["test_pictures"]) for folder_name, plan in BENCHMARKS.items()}
     pages = plan_files(species, wanted["pictures"], benchmarks["benchmark"], seed)
     pages += plan_oddities(species, len(pages), seed)
+    observed = inaturalist.plan_test_observations(species, benchmarks["benchmark"], seed)
     observations = inaturalist.plan_observations(species, wanted["observations"], seed)
+    observations += inaturalist.as_served(observed, seed)
     occurrences = gbif.plan_occurrences(species, wanted["occurrences"], seed)
     hashes = _draw_pages(folder, name, pages)
-    others = [(one.species, photo.picture_seed, photo.path) for one in observations for photo in one.photos]
-    others += [(shown, picture, path) for path, shown, picture in gbif.drawings(occurrences)]
+    others = [(photo.path, photo.shot) for one in observations for photo in one.photos]
+    others += gbif.drawings(occurrences)
     others_hashes = _draw_others(folder, name, others)
     for folder_name, tests in benchmarks.items():
         if tests:
-            _write_benchmark(folder / folder_name, name, species, tests)
+            _write_benchmark(folder / folder_name, name, tests, observed if folder_name == "benchmark" else {})
     write_text(folder / PAGES, "".join(f"{as_json(page)}\n" for page in pages))
     inaturalist.write_observations(observations, folder)
     inaturalist.open_data(folder)
@@ -108,19 +113,26 @@ def inaturalist_truth(
     observations: Sequence[inaturalist.Observation], hashes: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """What the mirror knows of the photos of its iNaturalist, as rows of `TRUTH`; a photo in two observations once."""
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for one in observations:
         for photo in one.photos:
             identifier = candidate_id("inaturalist", str(photo.id))
-            rows[identifier] = {
+            row = {
                 "candidateID": identifier,
                 "sourceID": str(photo.id),
                 "scientificName": one.species,
                 "pictured": one.species,
                 "subject": "photograph",
-                "pictureID": f"{one.species}#{photo.picture_seed}#photograph",
+                "pictureID": photo.shot.picture_id,
+                "copyKind": photo.leak,
+                "benchmarkKey": photo.benchmark_key,
+                "observationID": one.uuid,
+                "burstID": one.uuid if photo.shot.frame else None,
+                "crop": photo.shot.crop,
+                "shift": photo.shot.shift,
                 "sha256": hashes.get(photo.path),
             }
+            rows.setdefault(identifier, row)
     return list(rows.values())
 
 
@@ -194,20 +206,24 @@ def _draw_copies(collection: str, key: tuple[str, int, str], pages: list[FilePag
     ]
 
 
-def _draw_others(folder: Path, collection: str, files: Sequence[tuple[str, int, str]]) -> dict[str, str]:
-    """Draw plain pictures, given by species, picture seed and path; give their SHA-256 by path."""
+def _draw_others(folder: Path, collection: str, files: Sequence[tuple[str, Shot]]) -> dict[str, str]:
+    """Draw photos, given by path and what they show; give their SHA-256 by path."""
     hashes = {}
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        jobs = pool.map(partial(_draw_plain, collection), files, chunksize=16)
-        for (_, _, path), content in zip(
+        jobs = pool.map(partial(_take, collection), [shot for _, shot in files], chunksize=16)
+        for (path, _), content in zip(
             files, Progress(jobs, total=len(files), desc="drawing", unit="photos"), strict=True
         ):
             hashes[path] = _write(folder / PICTURES / path, content)
     return hashes
 
 
-def _draw_plain(collection: str, wanted: tuple[str, int, str]) -> bytes:
-    return encode(draw(collection, wanted[0], wanted[1]), EXACT)
+def _take(collection: str, shot: Shot) -> bytes:
+    """Draw a photo."""
+    species = _by_name(collection)[shot.species]
+    size = (round(WIDTH * MARGIN), round(HEIGHT * MARGIN)) if shot.frame else (WIDTH, HEIGHT)
+    scene = COLLECTIONS[collection].draw(species, shot.picture_seed, *size, individual=shot.individual)
+    return encode(cut_frame(scene, shot) if shot.frame else scene, replace(EXACT, crop=shot.crop))
 
 
 def _write(path: Path, content: bytes) -> str:
@@ -234,21 +250,29 @@ def encode(picture: Image.Image, alteration: Alteration) -> bytes:
     return buffer.getvalue()
 
 
-def _write_benchmark(folder: Path, collection: str, species: Sequence[Species], tests: Sequence[TestPicture]) -> None:
-    """Write a benchmark in CLIP_benchmark's WebDataset form, with our sidecar of names (reference: training 4.4)."""
+def _write_benchmark(
+    folder: Path, collection: str, tests: Sequence[TestPicture], observed: Mapping[str, inaturalist.Observation]
+) -> None:
+    """Write a benchmark in CLIP_benchmark's WebDataset form, with our sidecars of names and ids (reference: training
+    4.4).
+    """
     shown = sorted({test.label: test.species for test in tests}.items())
     classes = [_by_name(collection)[name] for _, name in shown]
     nodes = graph.name_nodes(graph.collect_taxa([], classes).values())
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        wanted = [(test.species, test.picture_seed, "") for test in tests]
-        encoded = list(pool.map(partial(_draw_plain, collection), wanted, chunksize=16))
+        shots = [Shot(test.species, test.picture_seed) for test in tests]
+        encoded = list(pool.map(partial(_take, collection), shots, chunksize=16))
     for split in ("dev", "test"):
         (folder / split).mkdir(parents=True)
         with tarfile.open(folder / split / "0.tar", "w") as tar:
             for test, content in zip(tests, encoded, strict=True):
-                if test.split == split:
-                    _add(tar, f"{test.key.split('/')[1]}.jpg", content)
-                    _add(tar, f"{test.key.split('/')[1]}.cls", str(test.label).encode())
+                if test.split != split:
+                    continue
+                key = test.key.split("/")[1]
+                _add(tar, f"{key}.jpg", content)
+                _add(tar, f"{key}.cls", str(test.label).encode())
+                if one := observed.get(test.key):
+                    _add(tar, f"{key}.json", json.dumps(inaturalist.ids_of(one)).encode())
         write_text(folder / split / "nshards.txt", "1\n")
     write_text(folder / "classnames.txt", "".join(f"{one.vernacular_name}\n" for one in classes))
     write_text(folder / "zeroshot_classification_templates.txt", "".join(f"{line}\n" for line in TEMPLATES))

@@ -32,6 +32,7 @@ from kg2clip.identifiers import bucket, candidate_id, stable_hash
 from kg2clip.mirror.faults import Visits
 from kg2clip.mirror.plan import PICTURES
 from kg2clip.mirror.rendered import Species
+from kg2clip.mirror.shots import Shot, plan_shots
 
 API_HOST = "api.gbif.mirror.test"
 MEDIA_HOST = "gbif-media.mirror.test"
@@ -99,7 +100,7 @@ class Media:
     """A picture or sound of a record; `path` is that of its file, at its host and below the mirror's pictures/."""
 
     path: str
-    picture_seed: int
+    shot: Shot
     type: str
     format: str | None
     license: str | None
@@ -151,7 +152,7 @@ def backbone_lineage(taxon_id: int, name: str) -> dict[str, str]:
 def _occur(draw: random.Random, shown: Species, lineage: Mapping[str, str], key: int, first_picture: int) -> Occurrence:
     license = _choose(draw, LICENSES)
     synonym = bool(shown.synonyms) and draw.random() < SHARE["synonym"]
-    count = _choose(draw, MEDIA)
+    shots = plan_shots(draw, shown.scientific_name, _choose(draw, MEDIA), first_picture)
     return Occurrence(
         key=key,
         species=shown.scientific_name,
@@ -162,17 +163,17 @@ def _occur(draw: random.Random, shown: Species, lineage: Mapping[str, str], key:
         license=license,
         person=f"Person {draw.randint(1, 60)}",
         date=f"{draw.randint(2005, 2025)}-{draw.randint(1, 12):02d}-{draw.randint(1, 28):02d}",
-        media=tuple(_media(draw, key, place, first_picture + place, license) for place in range(count)),
+        media=tuple(_media(draw, key, place, shot, license) for place, shot in enumerate(shots)),
     )
 
 
-def _media(draw: random.Random, key: int, place: int, picture_seed: int, license: str) -> Media:
+def _media(draw: random.Random, key: int, place: int, shot: Shot, license: str) -> Media:
     has = {fault: draw.random() < share for fault, share in SHARE.items()}
     words = draw.choice(PUBLISHERS_WORDS) if has["own-words"] else license
     sound = has["sound"]
     return Media(
         path=f"/gbif/{key}/{place + 1}.{'mp3' if sound else 'jpg'}",
-        picture_seed=picture_seed,
+        shot=shot,
         type="Sound" if sound else "StillImage",
         format=None if has["no-format"] else "audio/mpeg" if sound else "image/jpeg",
         license=None if has["no-license"] else words,
@@ -198,15 +199,16 @@ def read_occurrences(folder: Path) -> list[Occurrence]:
 
 def _from_json(line: str) -> Occurrence:
     content = json.loads(line)
-    return Occurrence(**{**content, "media": tuple(Media(**media) for media in content["media"])})
+    media = (Media(**{**one, "shot": Shot(**one["shot"])}) for one in content["media"])
+    return Occurrence(**{**content, "media": tuple(media)})
 
 
-def drawings(occurrences: Iterable[Occurrence]) -> Iterator[tuple[str, str, int]]:
-    """The files that a build must draw: path below pictures/, scientific name and picture seed."""
+def drawings(occurrences: Iterable[Occurrence]) -> Iterator[tuple[str, Shot]]:
+    """The files that a build must draw: path below pictures/ and what it shows."""
     for one in occurrences:
         for media in one.media:
             if media.fault is None:
-                yield media.path.lstrip("/"), one.species, media.picture_seed
+                yield media.path.lstrip("/"), media.shot
 
 
 def truth_row(occurrence: Occurrence, media: Media, sha256: str | None) -> dict[str, Any]:
@@ -216,7 +218,10 @@ def truth_row(occurrence: Occurrence, media: Media, sha256: str | None) -> dict[
         "sourceID": media.address,
         "accessURI": media.address,
         "scientificName": occurrence.species,
-        "pictureID": f"{occurrence.species}#{media.picture_seed}",
+        "pictureID": media.shot.picture_id,
+        "observationID": f"gbif:{occurrence.key}",
+        "burstID": f"gbif:{occurrence.key}" if media.shot.frame else None,
+        "shift": media.shot.shift,
         "fault": media.fault,
         "sha256": sha256,
     }

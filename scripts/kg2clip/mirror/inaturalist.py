@@ -4,7 +4,8 @@ uses, the hosts of the photos, and the open data tables.
 Answers have the fields and types of the recorded ones (../shared/samples/inaturalist). Ids and names of the higher
 taxa are iNaturalist's own; those of species and genera are the mirror's. What else is there: photos under another
 licence than their observation, with all rights reserved (these lie on another host and in no table), several photos
-of one individual, one photo in two observations, and for some URLs a 429 at the first attempt.
+of one individual, bursts, one photo in two observations, observations that a benchmark's pictures are from, and for
+some URLs a 429 at the first attempt.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from PIL import Image
 from kg2clip.files import atomic_path, sha256_file, write_text
 from kg2clip.identifiers import bucket, stable_hash
 from kg2clip.mirror import rendered
-from kg2clip.mirror.plan import HEIGHT, PICTURES, WIDTH
+from kg2clip.mirror.plan import HEIGHT, PICTURES, WIDTH, TestPicture
 from kg2clip.mirror.rendered import Species
+from kg2clip.mirror.shots import Shot, plan_shots
 
 API_HOST = "api.inaturalist.mirror.test"
 OPEN_HOST = "inaturalist-open-data.mirror.test"  # photos under an open licence
@@ -48,8 +50,9 @@ SQUARE = 75
 TABLES = frozenset(f"/{name}.csv.gz" for name in ("observations", "photos", "observers", "taxa"))  # of the open data
 TAXON_PHOTOS = 9  # that a taxon's own answer shows
 
-FIRST_PICTURE_SEED = 500_000  # no other collection of the mirror draws these pictures
+FIRST_PICTURE_SEED, FIRST_SIBLING_SEED = 500_000, 800_000  # no other collection of the mirror draws these pictures
 FIRST_OBSERVATION, FIRST_PHOTO = 60_000_000, 100_000_000
+FIRST_TEST_OBSERVATION, FIRST_TEST_PHOTO = 70_000_000, 200_000_000
 FIRST_SPECIES, FIRST_GENUS = 2_000_000, 10_000_000  # species: plus NCBI's id, so that the two are never equal
 
 PHOTOS = {1: 0.60, 2: 0.22, 3: 0.10, 4: 0.05, 6: 0.03}  # photos of an observation, with their shares
@@ -60,18 +63,26 @@ LICENSES: dict[str | None, float] = {
 }  # fmt: skip
 OTHER_LICENSE = 0.10  # of photos whose licence is not their observation's
 SHARED_PHOTO = 0.03  # of observations whose first photo stands in a second one
+TEST_OBSERVED = 0.2  # of a benchmark's pictures that are photos of observations
+SERVED: dict[str | None, float] = {None: 0.4, "observation": 0.4, "id": 0.2}  # of these: without or with the test photo
+TEST_CROP = (0.3, 0.5)  # share of the area of a test photo that is missing where it is served
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo; `path` is that of its file in original size below the mirror's pictures/."""
+    """A photo; `path` is that of its file in original size below the mirror's pictures/.
+
+    `benchmark_key` names the test picture that it is (`leak` is `id`) or whose observation it is of (`observation`).
+    """
 
     id: int
     license_code: str | None
-    picture_seed: int
+    shot: Shot
     width: int
     height: int
     path: str
+    benchmark_key: str | None = None
+    leak: str | None = None
 
     @property
     def name(self) -> str:
@@ -98,6 +109,11 @@ class Observation:
     photos: tuple[Photo, ...]
     user: str
     observed_on: str
+
+    @property
+    def uri(self) -> str:
+        """Its page, by which others name it too."""
+        return f"http://{WEB_HOST}/observations/{self.id}"
 
 
 @dataclass(frozen=True)
@@ -161,7 +177,8 @@ def plan_observations(species: Sequence[Species], per_species: int, seed: int) -
         pictures = FIRST_PICTURE_SEED
         for number in range(per_species):
             draw = random.Random(stable_hash(seed, "observation", shown.scientific_name, number))
-            made = _observe(draw, shown, FIRST_OBSERVATION + len(observations), FIRST_PHOTO + photos, pictures, seed)
+            shots = plan_shots(draw, shown.scientific_name, _choose(draw, PHOTOS), pictures)
+            made = _observe(draw, shown, FIRST_OBSERVATION + len(observations), FIRST_PHOTO + photos, shots, seed)
             observations.append(made)
             photos += len(made.photos)
             pictures += len(made.photos)
@@ -172,18 +189,69 @@ def plan_observations(species: Sequence[Species], per_species: int, seed: int) -
     return observations
 
 
+def plan_test_observations(
+    species: Sequence[Species], tests: Sequence[TestPicture], seed: int
+) -> dict[str, Observation]:
+    """Observations from which some of a benchmark's pictures are taken, by the picture's key: their first photo.
+
+    The benchmark tells the ids of all of them. `as_served` says which of them the mirror serves.
+    """
+    by_name = {shown.scientific_name: shown for shown in species}
+    observed = {}
+    photos = FIRST_TEST_PHOTO
+    for place, test in enumerate(tests):
+        draw = random.Random(stable_hash(seed, "test observation", test.key))
+        if draw.random() >= TEST_OBSERVED:
+            continue
+        first = FIRST_SIBLING_SEED + 3 * place
+        others = [Shot(test.species, first + number, test.picture_seed) for number in range(draw.randint(1, 3))]
+        shots = [Shot(test.species, test.picture_seed, test.picture_seed), *others]
+        observation = FIRST_TEST_OBSERVATION + place
+        observed[test.key] = _observe(draw, by_name[test.species], observation, photos, shots, seed)
+        photos += len(shots)
+    return observed
+
+
+def as_served(observed: Mapping[str, Observation], seed: int) -> list[Observation]:
+    """Those of the test pictures' observations that are served, with all photos, or without the test picture itself.
+
+    Where it is served so much of it is cut away that its id gives it away rather than its looks.
+    """
+    served = []
+    for key, one in observed.items():
+        draw = random.Random(stable_hash(seed, "served", key))
+        kind = _choose(draw, SERVED)
+        if kind is None:
+            continue
+        test, *others = (replace(photo, benchmark_key=key, leak="observation") for photo in one.photos)
+        cut = replace(test.shot, crop=round(draw.uniform(*TEST_CROP), 3))
+        photos = [replace(test, leak="id", shot=cut), *others] if kind == "id" else others
+        served.append(replace(one, photos=tuple(photos)))
+    return served
+
+
+def ids_of(observation: Observation) -> dict[str, str]:
+    """What a benchmark tells of a test picture that is an observation's first photo."""
+    return {
+        "source": "inaturalist",
+        "sourceID": str(observation.photos[0].id),
+        "observationID": observation.uuid,
+        "occurrenceID": observation.uri,
+    }
+
+
 def _observe(
-    draw: random.Random, shown: Species, observation: int, first_photo: int, first_picture: int, seed: int
+    draw: random.Random, shown: Species, observation: int, first_photo: int, shots: Sequence[Shot], seed: int
 ) -> Observation:
     license_code = _choose(draw, LICENSES)
     photos = []
-    for place in range(_choose(draw, PHOTOS)):
+    for place, shot in enumerate(shots):
         extension = draw.choice(("jpg", "jpg", "jpeg"))
         photos.append(
             Photo(
                 id=first_photo + place,
                 license_code=_choose(draw, LICENSES) if draw.random() < OTHER_LICENSE else license_code,
-                picture_seed=first_picture + place,
+                shot=shot,
                 width=WIDTH,
                 height=HEIGHT,
                 path=f"photos/{first_photo + place}/original.{extension}",
@@ -222,7 +290,8 @@ def read_observations(folder: Path) -> list[Observation]:
 
 def _from_json(line: str) -> Observation:
     content = json.loads(line)
-    return Observation(**{**content, "photos": tuple(Photo(**photo) for photo in content["photos"])})
+    photos = (Photo(**{**photo, "shot": Shot(**photo["shot"])}) for photo in content["photos"])
+    return Observation(**{**content, "photos": tuple(photos)})
 
 
 @cache
@@ -416,7 +485,7 @@ class Api:
         return {
             "id": number,
             "uuid": observation.uuid,
-            "uri": f"http://{WEB_HOST}/observations/{number}",
+            "uri": observation.uri,
             "quality_grade": observation.quality_grade,
             "license_code": observation.license_code,
             "captive": observation.quality_grade == "casual",

@@ -12,11 +12,16 @@ from typing import Any
 import pyarrow as pa
 from scipy.stats import binomtest
 
-from kg2clip.mirror.truth import COPY_KINDS, LEAK_KINDS
+from kg2clip.mirror.truth import COPY_KINDS, LEAK_KINDS, OBSERVED_LEAKS
 
 Row = Mapping[str, Any]
 
-METHODS = {"exact": ("sha256", "pixels"), "mirrored": ("pdq-mirrored",)}  # the others by looks
+METHODS = {  # the others by looks
+    "exact": ("sha256", "pixels"),
+    "mirrored": ("pdq-mirrored",),
+    "id": ("source-id", "address"),
+    "observation": ("observation", "page"),
+}
 BY_LOOKS = ("pdq", "overlap")
 STRENGTHS = {
     "reencoded": [
@@ -24,6 +29,11 @@ STRENGTHS = {
     ],
     "cropped": [("crop", 0.01, 0.02), ("crop", 0.02, 0.05), ("crop", 0.05, 0.101)],
     "watermarked": [("watermark", 0.05, 0.08), ("watermark", 0.08, 0.121)],
+    "burst": [("shift", 0.005, 0.01), ("shift", 0.01, 0.02), ("shift", 0.02, 0.03), ("shift", 0.03, 0.041)],
+}  # fmt: skip
+
+MEASURES: dict[str, tuple[Any, ...]] = {  # strengths, with the values that mean none
+    "quality": (None, 90), "scale": (None, 1.0), "crop": (None, 0.0), "watermark": (None, 0.0), "shift": (None, 0.0),
 }  # fmt: skip
 
 SCORES = pa.schema(
@@ -63,7 +73,9 @@ class Judge:
         self.dataset = {row["key"]: row for row in dataset}
         self.scores: list[dict[str, Any]] = []
         self.misses: list[dict[str, Any]] = []
+        self._first_frames: dict[str, str] = {}  # of those that reached the comparison of pictures, by burstID
         self._duplicates()
+        self._bursts()
         self._leaks()
         self._links()
         self._oddities()
@@ -105,8 +117,11 @@ class Judge:
 
     def _miss(self, detector: str, kind: str, outcome: str, candidate: str, other: str | None) -> None:
         row, decided = self.truth.get(candidate, {}), self.decisions.get(candidate, {})
-        strength = ", ".join(f"{measure} {row.get(measure)}" for measure in ("quality", "scale", "crop", "watermark"))
-        detail = f"{strength}; {decided.get('reason') or 'kept'}"
+        strengths = [
+            f"{measure} {row[measure]:g}" for measure, none in MEASURES.items() if row.get(measure) not in none
+        ]
+        said = [text["text"] for text in self.dataset.get(candidate, {}).get("texts", ()) if text["kind"] == "alt-text"]
+        detail = "; ".join([*strengths, decided.get("reason") or "kept", *(said if "texts" in detector else ())])
         self.misses.append(
             {
                 "detector": detector,
@@ -120,7 +135,9 @@ class Judge:
 
     def _origin(self, candidate: str) -> str | None:
         row = self.truth[candidate]
-        return f"benchmark/{row['benchmarkKey']}" if row["benchmarkKey"] else row["copyOf"]
+        if row["benchmarkKey"]:
+            return f"benchmark/{row['benchmarkKey']}"
+        return row["copyOf"] or self._first_frames.get(row["burstID"])
 
     def _judged(self) -> Iterable[str]:
         """Candidates that reached the comparison of pictures."""
@@ -133,12 +150,34 @@ class Judge:
         wrong = {
             key: group[key]
             for key in judged
-            if self.decisions[key]["stage"] == "duplicate"
+            if self.decisions[key]["reason"] == "duplicate"
             and self.truth[key]["pictureID"] != self.truth.get(group[key], {}).get("pictureID")
         }
         copies = {key for key in judged if self.truth[key]["copyOf"] in judged}
         found = {key for key in copies if group[key] == group[self.truth[key]["copyOf"]]}
         self._add_kinds("duplicates", COPY_KINDS, copies, found, wrong)
+
+    def _bursts(self) -> None:
+        """A frame counts as found where it stands in one burst with the first frame of its own."""
+        judged = set(self._judged())
+        burst = {key: row["burstID"] for key, row in self.truth.items() if key in judged and row["burstID"]}
+        self._first_frames = {name: key for key, name in reversed(burst.items())}
+        others = {key: self._first_frames[name] for key, name in burst.items() if self._first_frames[name] != key}
+        found = {
+            key
+            for key, first in others.items()
+            if (said := self.decisions[key]["burstID"]) and said == self.decisions[first]["burstID"]
+        }
+        wrong = {
+            key: self.decisions[key]["survivorID"]
+            for key in judged & self.truth.keys()
+            if self.decisions[key]["reason"] == "burst"
+            and (key not in burst or burst[key] != burst.get(self.decisions[key]["survivorID"]))
+        }
+        self._add("bursts", "frames of one moment", set(others), found, wrong)
+        for measure, low, high in STRENGTHS["burst"]:
+            of_strength = {key for key in others if low <= self.truth[key][measure] < high}
+            self._add("bursts", f"{measure} {low:g} to {high:g}", of_strength, found & of_strength, None)
 
     def _leaks(self) -> None:
         judged = {key for key in self._judged() if key in self.truth}
@@ -150,7 +189,7 @@ class Judge:
             if self.truth[key]["pictureID"] not in leaked
         }
         planted = {key for key in judged if self.truth[key]["benchmarkKey"]}
-        self._add_kinds("leaked test pictures", LEAK_KINDS, planted, planted & removed, wrong)
+        self._add_kinds("leaked test pictures", (*LEAK_KINDS, *OBSERVED_LEAKS), planted, planted & removed, wrong)
 
     def _add_kinds(
         self, detector: str, kinds: Sequence[str], planted: set[str], found: set[str], wrong: Mapping[str, str]
@@ -173,7 +212,8 @@ class Judge:
             self._add("dead links", fault, planted, planted & lost, false)
         small = {key for key, row in self.decisions.items() if row["reason"] == "too-small" and key in self.truth}
         planted = {key for key in self.decisions if self.truth.get(key, {}).get("fault") == "too-small"}
-        self._add("too small", "scaled to 0.12", planted, planted & small, {})
+        odd = {key for key in small if self.truth[key]["expectedReason"] == "too-small"}
+        self._add("too small", "scaled to 0.12", planted, planted & small, {key: "" for key in small - planted - odd})
 
     def _oddities(self) -> None:
         """An odd link or picture counts as found where it was dropped for the reason that it must be dropped for."""

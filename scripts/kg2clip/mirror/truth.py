@@ -5,7 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 COPY_KINDS = ("exact", "reencoded", "cropped", "watermarked", "mirrored")
-LEAK_KINDS = ("exact", "reencoded", "cropped", "mirrored")
+LEAK_KINDS = ("exact", "reencoded", "cropped", "mirrored")  # on file pages
+OBSERVED_LEAKS = ("id", "observation")  # the test photo itself, known by its id alone; another photo of its observation
 
 TRUTH = pa.schema(
     [
@@ -17,9 +18,12 @@ TRUTH = pa.schema(
         ("subject", pa.string()),  # photograph, drawing, map, logo
         ("pictureID", pa.string()),  # the same for all copies of one picture
         ("fault", pa.string()),  # dead-host, not-found, too-small, odd-link, odd-picture, or null
-        ("copyKind", pa.string()),  # one of COPY_KINDS, or null
+        ("copyKind", pa.string()),  # one of COPY_KINDS, LEAK_KINDS or OBSERVED_LEAKS, or null
         ("copyOf", pa.string()),  # candidateID of the original, null for a leak
-        ("benchmarkKey", pa.string()),  # test/s0000012 where the picture stands in the benchmark
+        ("benchmarkKey", pa.string()),  # test/s0000012 where the picture, or its observation, stands in the benchmark
+        ("observationID", pa.string()),  # the same for all photos of one observation
+        ("burstID", pa.string()),  # the same for all frames of one burst, the first frame first
+        ("shift", pa.float64()),  # share of the sides by which the camera moved since the burst's first frame
         ("quality", pa.int32()),  # JPEG quality
         ("scale", pa.float64()),  # of the sides
         ("crop", pa.float64()),  # share of the area that was cut away

@@ -10,7 +10,7 @@ import pyarrow as pa
 from kg2clip.report.pictures import Pictures, Thumbnail
 from kg2clip.report.results import Results, Row, check_columns
 
-MISSES = 6  # of one detector, kind and outcome
+MISSES = 12  # of one detector, kind and outcome
 
 SCORES = pa.schema(
     [

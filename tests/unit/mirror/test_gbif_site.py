@@ -32,6 +32,7 @@ from kg2clip.mirror.gbif import (
 )
 from kg2clip.mirror.plan import FIRST_TEST_SEED, PAGES, as_json, plan_files
 from kg2clip.mirror.rendered import species
+from kg2clip.mirror.shots import BURSTS
 from kg2clip.mirror.site import Site
 from kg2clip.mirror.truth import TRUTH
 from kg2clip.search.brave import BraveImages
@@ -183,10 +184,13 @@ def test_plans_are_the_same_for_a_seed_and_have_the_planned_faults(
     assert sum(not one.has_address for one in media) / len(media) == pytest.approx(shares["no-address"], rel=0.35)
     assert sum(one.format is None for one in media) / len(media) == pytest.approx(shares["no-format"], rel=0.15)
     assert {one.type for one in media} == {"StillImage", "Sound"}
-    seeds = [(one.species, media.picture_seed) for one in many for media in one.media]
-    assert len(set(seeds)) == len(seeds) and all(gbif.FIRST_PICTURE_SEED <= seed < FIRST_TEST_SEED for _, seed in seeds)
+    shots = [media.shot for media in media]
+    assert len({shot.picture_id for shot in shots}) == len(shots)
+    assert all(gbif.FIRST_PICTURE_SEED <= shot.picture_seed < FIRST_TEST_SEED for shot in shots)
+    bursts = [one for one in many if any(media.shot.frame for media in one.media)]
+    assert len(bursts) / sum(bool(one.media) for one in many) == pytest.approx(BURSTS, rel=0.25)
     drawn = list(drawings(many))
-    assert len({path for path, _, _ in drawn}) == len(drawn) < len(media)
+    assert len({path for path, _ in drawn}) == len(drawn) < len(media)
     rows = [truth_row(one, media, None) for one in many for media in one.media]
     assert tables.as_table(rows, TRUTH).num_rows == len(media)
 

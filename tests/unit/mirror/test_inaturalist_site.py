@@ -18,7 +18,15 @@ from aiohttp.test_utils import make_mocked_request
 from PIL import Image
 
 from kg2clip.mirror import inaturalist, rendered
-from kg2clip.mirror.inaturalist import Api, INaturalistSite, Observation, plan_observations
+from kg2clip.mirror.inaturalist import (
+    Api,
+    INaturalistSite,
+    Observation,
+    as_served,
+    plan_observations,
+    plan_test_observations,
+)
+from kg2clip.mirror.plan import plan_benchmark
 
 SHOWN = rendered.species()
 
@@ -134,7 +142,7 @@ def test_taxa_are_found_by_the_beginnings_of_their_names(api: Api) -> None:
 
     assert names(q="Turdus merula") == ["Turdus merula"]
     assert names(q="prunella")[:2] == ["Prunella", "Prunella"]  # of birds, of plants
-    assert names(q="prunella", rank="species") == ["Prunella modularis", "Prunella vulgaris"]
+    assert sorted(names(q="prunella", rank="species")) == ["Prunella modularis", "Prunella vulgaris"]
     assert "Erithacus rubecula" in names(q="robin")
     synonym = api.answer("/v1/taxa", {"q": "Accentor modularis"})[1]["results"][0]
     assert (synonym["name"], synonym["matched_term"]) == ("Prunella modularis", "Accentor modularis")
@@ -147,13 +155,34 @@ def test_the_plan_is_drawn_from_the_seed(observations: list[Observation]) -> Non
     photos = [photo for one in observations for photo in one.photos]
     places = Counter(photo.id for photo in photos)
     assert set(places.values()) == {1, 2}  # some stand in two observations
-    originals = {photo.id: (one.species, photo.picture_seed) for one in observations for photo in one.photos}
+    originals = {photo.id: photo.shot.picture_id for one in observations for photo in one.photos}
     assert len(set(originals.values())) == len(originals)
     assert len({one.id for one in observations}) == len({one.uuid for one in observations}) == len(observations)
     assert any(len(one.photos) > 3 for one in observations)
     assert any(photo.license_code != one.license_code for one in observations for photo in one.photos)
     share = sum(photo.license_code is None for photo in photos) / len(photos)
     assert share == pytest.approx(inaturalist.LICENSES[None], abs=0.04)
+
+
+def test_some_test_pictures_are_photos_of_observations_that_are_served_in_part() -> None:
+    tests = plan_benchmark(SHOWN, 20)
+    observed = plan_test_observations(SHOWN, tests, seed=7)
+    assert observed == plan_test_observations(SHOWN, tests, seed=7) != plan_test_observations(SHOWN, tests, seed=8)
+    assert len(observed) / len(tests) == pytest.approx(inaturalist.TEST_OBSERVED, rel=0.15)
+    by_key = {test.key: test for test in tests}
+    served = as_served(observed, seed=7)
+    kinds = Counter(one.photos[0].leak for one in served)
+    for kind, count in kinds.items():
+        assert count / len(observed) == pytest.approx(inaturalist.SERVED[kind], rel=0.25)
+    for one in served:
+        test = by_key[str(one.photos[0].benchmark_key)]
+        first = observed[test.key].photos[0]
+        assert (first.shot.picture_seed, first.shot.species) == (test.picture_seed, test.species)
+        for photo in one.photos:
+            assert photo.shot.individual == test.picture_seed, "the individual of the test picture"
+            assert (photo.id == first.id) == (photo.leak == "id") == (photo.shot.crop > 0)
+    ids = inaturalist.ids_of(served[0])
+    assert ids["occurrenceID"] == served[0].uri and ids["observationID"] == served[0].uuid
 
 
 @pytest.fixture

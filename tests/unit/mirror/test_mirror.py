@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.request
 from collections import Counter
@@ -21,11 +22,13 @@ from PIL import Image
 
 from kg2clip import settings, tables
 from kg2clip.errors import UserError
+from kg2clip.identifiers import candidate_id
 from kg2clip.mirror import build, graph, rendered, subjects
 from kg2clip.mirror.commons import FilePages
 from kg2clip.mirror.plan import SHARE, Alteration, plan_benchmark, plan_files
 from kg2clip.mirror.rendered import species
 from kg2clip.mirror.score import Judge, share
+from kg2clip.mirror.truth import OBSERVED_LEAKS
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = {
@@ -33,7 +36,7 @@ SMALL = {
     "seed": 1,
     "species": 3,
     "pictures": 4,
-    "test_pictures": 3,
+    "test_pictures": 9,
     "branches": ["Prunellidae"],
     "observations": 2,
     "occurrences": 2,
@@ -163,6 +166,22 @@ def test_truth_matches_the_files(built: Path) -> None:
         assert min(Image.open(io.BytesIO(content)).size) < 64
 
 
+def test_the_benchmark_tells_the_ids_of_observations_of_which_other_photos_are_served(built: Path) -> None:
+    told = {}
+    for split in ("dev", "test"):
+        with tarfile.open(built / "benchmark" / split / "0.tar") as tar:
+            for member in tar:
+                if member.name.endswith(".json"):
+                    told[f"{split}/{member.name.removesuffix('.json')}"] = json.load(tar.extractfile(member))  # type: ignore[arg-type]
+    rows = [row for row in tables.read(built / "truth.parquet").to_pylist() if row["copyKind"] in OBSERVED_LEAKS]
+    assert rows and {row["benchmarkKey"] for row in rows} <= set(told)
+    for row in rows:
+        ids = told[row["benchmarkKey"]]
+        assert row["observationID"] == ids["observationID"] and row["sha256"]
+        itself = row["candidateID"] == candidate_id(ids["source"], ids["sourceID"])
+        assert itself == (row["copyKind"] == "id") == (row["crop"] > 0)
+
+
 def test_homonyms_are_in_the_demo() -> None:
     demo = settings.load(ROOT / "config" / "demo.yaml")["mirror"]
     names = [shown.scientific_name for shown in build.choose_species("rendered", demo["species"])]
@@ -228,13 +247,13 @@ def assert_gone(text: str) -> None:
 
 
 def truth(candidate: str, picture: str, **more: object) -> dict:
-    fields = ["fault", "copyKind", "copyOf", "benchmarkKey", "textFault"]
+    fields = ["fault", "copyKind", "copyOf", "benchmarkKey", "textFault", "burstID", "expectedReason"]
     strength = {"quality": 90, "scale": 1.0, "crop": 0.0, "watermark": 0.0}
     return {"candidateID": candidate, "pictureID": picture, "sha256": "x", **strength, **dict.fromkeys(fields), **more}
 
 
 def decided(candidate: str, stage: str | None = None, **more: object) -> dict:
-    fields = ["reason", "survivorID", "match", "benchmarkKey"]
+    fields = ["reason", "survivorID", "match", "burstID", "benchmarkKey"]
     return {"candidateID": candidate, "kept": stage is None, "stage": stage, **dict.fromkeys(fields), **more}
 
 
@@ -268,6 +287,51 @@ def test_scores_against_a_truth_made_by_hand() -> None:
     assert score["leaked test pictures", "reencoded"]["recall"] is None, "nothing planted, nothing claimed"
     misses = {(row["candidateID"], row["outcome"], row["otherID"]) for row in judge.misses}
     assert {("c", "missed", "a"), ("d", "false alarm", "a")} <= misses
+
+
+def test_bursts_and_observations_of_test_pictures_are_scored() -> None:
+    planted = [
+        truth("a1", "1#1", burstID="one"),
+        truth("a2", "1#2", burstID="one", shift=0.01),
+        truth("a3", "1#3", burstID="one", shift=0.035),  # missed
+        truth("b", "2", burstID=None),  # another view, taken for a frame of it
+        truth("c1", "3#1", burstID="two"),  # its only frame that was not lost
+        truth("c2", "3#2", burstID="two", shift=0.02, sha256=None),
+        truth("d", "4", copyKind="observation", benchmarkKey="test/s1"),
+        truth("e", "5", copyKind="observation", benchmarkKey="test/s1"),  # missed
+        truth("f", "6", copyKind="id", benchmarkKey="test/s2", crop=0.4),
+        truth("g", "7"),  # of no test picture's observation
+    ]
+    found = [
+        decided("a1", survivorID="a1", burstID="a1"),
+        decided("a2", "duplicate", survivorID="a1", match="burst", reason="burst", burstID="a1"),
+        decided("a3", survivorID="a3"),
+        decided("b", "duplicate", survivorID="a1", match="burst", reason="burst", burstID="a1"),
+        decided("c1", survivorID="c1"),
+        decided("c2", "download", reason="http-404"),
+        decided("d", "decontamination", match="observation", benchmarkKey="test/s1", reason="benchmark"),
+        decided("e", survivorID="e"),
+        decided("f", "decontamination", match="source-id", benchmarkKey="test/s2", reason="benchmark"),
+        decided("g", "decontamination", match="observation", benchmarkKey="test/s1", reason="benchmark"),
+    ]
+    judge = Judge(planted, found, [])
+    score = {(row["detector"], row["kind"]): row for row in judge.scores}
+    bursts = score["bursts", "frames of one moment"]
+    assert (bursts["planted"], bursts["recall"], bursts["precision"]) == (2, 0.5, 0.5)
+    assert (
+        score["bursts", "shift 0.01 to 0.02"]["recall"] == 1 and score["bursts", "shift 0.03 to 0.041"]["recall"] == 0
+    )
+    observation = score["leaked test pictures", "observation"]
+    assert (observation["planted"], observation["recall"], observation["precision"]) == (2, 0.5, 0.5)
+    assert score["leaked test pictures", "id"]["recall"] == score["leaked test pictures", "id"]["precision"] == 1
+    assert not [row for row in judge.misses if row["detector"] == "duplicates"], "a burst is no copy"
+    misses = {(row["candidateID"], row["outcome"], row["otherID"], row["detail"]) for row in judge.misses}
+    assert misses == {
+        ("a3", "missed", "a1", "shift 0.035; kept"),
+        ("b", "false alarm", "a1", "burst"),
+        ("e", "missed", "benchmark/test/s1", "kept"),
+        ("g", "false alarm", "benchmark/test/s1", "benchmark"),
+    }
 
 
 def test_shares_have_wilson_intervals() -> None:

@@ -1,4 +1,7 @@
-"""How one individual looks: the traits of its species with the small differences between individuals."""
+"""How one individual looks: the traits of its species with the small differences between individuals.
+
+Its tints are the individual's, the same in every picture of it; its pose is the picture's.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,28 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from kg2clip.identifiers import stable_hash
 from kg2clip.mirror.rendered.colours import COLOURS, RGB
 from kg2clip.mirror.rendered.table import Species
 
 
 @dataclass(frozen=True)
 class Look:
-    """Traits turned into colours and numbers; a colour word is one tint throughout an individual."""
+    """Traits turned into colours and numbers; a colour word is one tint throughout an individual.
+
+    `rng` draws the pose, `individual` is the seed of the tints.
+    """
 
     species: Species
     rng: np.random.Generator
+    individual: int
     _tints: dict[str, RGB] = field(default_factory=dict)
 
     def tint(self, word: str) -> RGB:
         """Return the RGB of a colour word for this individual, a few percent off the table's value."""
         if word not in self._tints:
-            factors = self.rng.normal(1, 0.06) * self.rng.normal(1, 0.025, 3)
+            rng = np.random.default_rng(int(stable_hash("tint", self.individual, word, length=16), 16))
+            factors = rng.normal(1, 0.06) * rng.normal(1, 0.025, 3)
             red, green, blue = (int(v) for v in np.clip(np.array(COLOURS[word]) * factors, 0, 255))
             self._tints[word] = (red, green, blue)
         return self._tints[word]

@@ -46,15 +46,23 @@ PLANS: dict[str, BodyPlan] = {
 }
 
 
-def draw(species: Species, picture_seed: int, width: int = 480, height: int = 360) -> Image.Image:
-    """Draw one RGB picture. The same species, seed and size always give the same pixels."""
+def draw(
+    species: Species, picture_seed: int, width: int = 480, height: int = 360, individual: int | None = None
+) -> Image.Image:
+    """Draw one RGB picture. The same species, seeds and size always give the same pixels.
+
+    Args:
+        individual: seed of the main individual's own tints; by default another one in each picture.
+    """
     rng = np.random.default_rng(int(stable_hash("rendered", species.scientific_name, picture_seed, length=16), 16))
     plan = PLANS[species.group]
     pixels = scenes.background(rng, species.word("habitat"), width, height)
     if rng.random() < 0.35:
         pixels = _blurred(pixels, width / 480 * rng.uniform(1, 5))
-    for place in _places(rng, plan, width, height):
-        pixels = _put(rng, pixels, plan, species, place)
+    *others, main = _places(rng, plan, width, height)
+    for place in others:
+        pixels = _put(rng, pixels, plan, Look(species, rng, int(rng.integers(2**32))), place)
+    pixels = _put(rng, pixels, plan, Look(species, rng, picture_seed if individual is None else individual), main)
     if rng.random() < 0.3:
         _occlude(rng, pixels)
     return Image.fromarray(_photograph(rng, pixels))
@@ -81,7 +89,7 @@ def _places(rng: np.random.Generator, plan: BodyPlan, width: int, height: int) -
 
 
 def _put(
-    rng: np.random.Generator, pixels: Pixels, plan: BodyPlan, species: Species, place: tuple[float, float, float]
+    rng: np.random.Generator, pixels: Pixels, plan: BodyPlan, look: Look, place: tuple[float, float, float]
 ) -> Pixels:
     """Draw one individual, light it and lay it over the scene with its shadow."""
     height, width = pixels.shape[:2]
@@ -90,7 +98,7 @@ def _put(
     mirrored = rng.choice([-1, 1])
     squeeze = rng.uniform(0.86, 1.08)  # seen a little from the side
     canvas = blank.at(x, y, rng.uniform(-plan.tilt, plan.tilt), size * mirrored * squeeze, size)
-    plan.drawer(canvas, Look(species, rng))
+    plan.drawer(canvas, look)
     alpha = np.ascontiguousarray(blank.pixels[..., 3])
     if plan.shadow:
         pixels = _over(pixels, _shadow(rng, alpha, size))

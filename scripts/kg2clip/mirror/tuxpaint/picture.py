@@ -25,8 +25,13 @@ _TILT = 15.0  # degrees
 _LEAVES = ((70, 116, 50), (120, 132, 60), (96, 72, 44))
 
 
-def draw(kind: Kind, picture_seed: int, width: int = 480, height: int = 360) -> Image.Image:
-    """Compose one RGB picture. The same kind, seed and size always give the same pixels.
+def draw(
+    kind: Kind, picture_seed: int, width: int = 480, height: int = 360, individual: int | None = None
+) -> Image.Image:
+    """Compose one RGB picture. The same kind, seeds and size always give the same pixels.
+
+    Args:
+        individual: seed of the cut-out, one for all pictures of an individual; by default the picture's.
 
     Raises:
         UserError: the package is not installed.
@@ -34,7 +39,9 @@ def draw(kind: Kind, picture_seed: int, width: int = 480, height: int = 360) -> 
     """
     rng = np.random.default_rng(int(stable_hash("tuxpaint", kind.taxon_id, picture_seed, length=16), 16))
     pixels = _background(rng, width, height)
-    cutout = _placed(rng, load(choose_cutout(kind, picture_seed, rng)), width, height)
+    individual = picture_seed if individual is None else individual
+    chosen = np.random.default_rng(int(stable_hash("individual", kind.taxon_id, individual, length=16), 16))
+    cutout = _placed(rng, load(choose_cutout(kind, individual, chosen)), width, height)
     pixels = _over(pixels, _shadow(rng, cutout))
     pixels = _over(pixels, _lit(rng, cutout))
     if rng.random() < 0.3:
