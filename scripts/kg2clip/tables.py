@@ -193,6 +193,7 @@ DATASET = pa.schema(
         ("entityIDs", texts),
         ("queryIDs", texts),
         ("candidateIDs", texts),  # all merged copies
+        ("groupID", text),  # the same for photos of one observation and copies: no split may cut through it
         ("texts", pa.list_(TEXT)),  # weights sum to 1: the exact distribution that training draws from
         ("source", text),
         ("license", text),

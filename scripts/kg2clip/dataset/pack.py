@@ -41,13 +41,17 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture to be packed: where its JPEG lies, all candidates that show it, the survivor first."""
+    """A picture to be packed: where its JPEG lies, all candidates that show it, the survivor first.
+
+    `group` is the same for all pictures that belong together by looks or observation: a split must not part them.
+    """
 
     key: str
     jpeg: tars.Member
     width: int
     height: int
     copies: list[Row]
+    group: str
 
     def merged(self, column: str) -> list[str]:
         """The ids in a list column of all copies, each once, sorted."""
@@ -60,8 +64,9 @@ def read_samples(inputs: Inputs) -> list[Sample]:
     Raises:
         UserError: nothing is kept, or a kept picture has no decoded file.
     """
-    decided = tables.read(inputs.decisions, ["candidateID", "kept", "survivorID"]).to_pylist()
-    kept = sorted(row["candidateID"] for row in decided if row["kept"])
+    decided = tables.read(inputs.decisions, ["candidateID", "kept", "survivorID", "groupID"]).to_pylist()
+    groups = {row["candidateID"]: row["groupID"] for row in decided if row["kept"]}
+    kept = sorted(groups)
     if not kept:
         raise UserError(f"no picture is left to pack; {inputs.decisions} says why (columns stage and reason)")
     copies: dict[str, list[str]] = {key: [key] for key in kept}
@@ -80,7 +85,7 @@ def read_samples(inputs: Inputs) -> list[Sample]:
         path, place = places[key]
         jpeg = tars.Member(path.parent / place["tar"], f"{key}.jpg", place["offset"], place["size"])
         same = [candidates[copy] for copy in (key, *sorted(copies[key][1:]))]
-        samples.append(Sample(key, jpeg, place["storedWidth"], place["storedHeight"], same))
+        samples.append(Sample(key, jpeg, place["storedWidth"], place["storedHeight"], same, groups[key]))
     return samples
 
 
@@ -157,6 +162,7 @@ def _add(writer: tars.TarWriter, shard: str, sample: Sample, texts: list[Row]) -
     survivor = sample.copies[0]
     row = {
         "key": sample.key,
+        "groupID": sample.group,
         "sha256": sha256_bytes(jpeg),
         "width": sample.width,
         "height": sample.height,

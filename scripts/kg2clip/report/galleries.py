@@ -104,6 +104,16 @@ def dropped(results: Results, pictures: Pictures, limit: int = DROPPED) -> tuple
     )
 
 
+def leaks(results: Results) -> list[Row]:
+    """Count what was removed for each benchmark by the way in which it matched, and the test pictures matched."""
+    return results.rows(
+        """
+        SELECT benchmark, match, count(*) AS candidates, count(DISTINCT benchmarkKey) AS tests FROM decisions
+        WHERE stage = 'decontamination' GROUP BY ALL ORDER BY benchmark, candidates DESC, match
+        """
+    )
+
+
 def _dropped_picture(row: Row, pictures: Pictures) -> DroppedPicture:
     picture = pictures.decoded(row["tar"], row["offset"], row["size"])
     if row["stage"] == "decontamination":
@@ -111,7 +121,7 @@ def _dropped_picture(row: Row, pictures: Pictures) -> DroppedPicture:
     elif row["stage"] == "duplicate" and row["survivorID"] != row["candidateID"]:
         other, name = (
             pictures.decoded(row["otherTar"], row["otherOffset"], row["otherSize"]),
-            "kept copy" if row["otherKept"] else "other copy",
+            f"{'kept' if row['otherKept'] else 'other'} {'photo' if row['reason'] == 'burst' else 'copy'}",
         )
     else:
         return DroppedPicture(row, picture, None, None)

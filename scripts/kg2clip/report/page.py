@@ -62,6 +62,7 @@ def render(results: Results, date: str | None = None) -> tuple[str, dict[str, An
         "runs": runs,
         "kept": kept,
         "lots": lots,
+        "leaks": galleries.leaks(results),
         "truth": truth.measure(results, pictures),
         "licences": _licences(results),
         "sources": _sources(results),

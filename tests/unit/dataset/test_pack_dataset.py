@@ -76,7 +76,7 @@ def write(folder: Path, kept: int = 23, **dataset: Any) -> None:
         }
     )
     candidates.append({"candidateID": "gone", "queryIDs": ["q1"], "entityIDs": ["wd:Q1"], **said})
-    decisions = [{"candidateID": key, "kept": True, "survivorID": key} for key in keys]
+    decisions = [{"candidateID": key, "kept": True, "survivorID": key, "groupID": keys[0]} for key in keys]
     decisions.append(
         {
             "candidateID": "copy",
@@ -149,6 +149,7 @@ def test_shards_and_manifest(project: Path) -> None:
 
 def test_copies_are_merged_not_dropped(project: Path) -> None:
     row = next(row for row in packed(project) if row["key"] == "0" * 20)
+    assert row["groupID"] == "0" * 20, "what a split of one's own must keep together"
     assert row["candidateIDs"] == ["0" * 20, "copy"] and row["license"] == "CC-BY-4.0"
     assert row["entityIDs"] == ["wd:Q1", "wd:Q2"] and row["queryIDs"] == ["q1", "q2"]
     texts = {text["text"]: text["weight"] for text in row["texts"]}

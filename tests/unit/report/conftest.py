@@ -215,6 +215,8 @@ FATES = [
     ("filter", "too-small", None),
     ("duplicate", "duplicate", "pdq"),
     ("decontamination", "benchmark", "pixels"),
+    ("decontamination", "benchmark", "observation"),
+    ("duplicate", "burst", "burst"),
 ]
 
 

@@ -196,7 +196,7 @@ def test_galleries_are_seeded_and_spread_over_entities(run: Any) -> None:
 def test_dropped_pictures_stand_beside_what_they_repeat(run: Any) -> None:
     results = run.open()
     lots = {lot.reason: lot for lot in galleries.dropped(results, Pictures(results))}
-    assert list(lots) == ["too-small", "duplicate", "benchmark"]
+    assert list(lots) == ["too-small", "burst", "duplicate", "benchmark"]
     assert lots["duplicate"].total == run.losses["duplicate", "duplicate"]
     assert all(picture.thumbnail for lot in lots.values() for picture in lot.pictures)
     assert all(picture.other for reason in ("duplicate", "benchmark") for picture in lots[reason].pictures)
@@ -211,6 +211,13 @@ def test_the_benchmark_picture_is_the_one_of_its_key(run: Any) -> None:
     assert shown != pictures.benchmark("heldout", "dev/s0000003")
     assert pictures.benchmark("heldout", "test/s9999999") is None
     assert pictures.benchmark("heldout", "../../etc/passwd") is None
+
+
+def test_what_was_removed_for_a_benchmark_is_counted_by_the_way_it_was_found(run: Any) -> None:
+    found = {(row["benchmark"], row["match"]): (row["candidates"], row["tests"]) for row in galleries.leaks(run.open())}
+    assert set(found) == {("heldout", "pixels"), ("heldout", "observation")}
+    assert sum(candidates for candidates, _ in found.values()) == run.losses["decontamination", "benchmark"]
+    assert {tests for _, tests in found.values()} == {1}
 
 
 def test_truth_is_read(run: Any) -> None:

@@ -180,6 +180,12 @@ def test_without_the_mirrors_truth(run: Any) -> None:
     assert "embedded mirror" not in html
 
 
+def test_removed_test_pictures_stand_in_a_table_and_bursts_beside_the_kept_photo(html: str) -> None:
+    dropped = html.split('<h2 id="dropped">')[1].split("<h2")[0]
+    assert "another photo of the observation that a test picture shows" in dropped
+    assert "kept photo" in dropped and "burst</bdi> <span" in dropped and "by burst" not in dropped
+
+
 def test_truth_says_where_nothing_was_planted_and_shows_pairs(html: str) -> None:
     truth = html.split('<h2 id="truth">')[1].split("<h2")[0]
     assert "none planted" in truth
