@@ -80,6 +80,7 @@ def ensure_built(folder: Path, wanted: Settings) -> None:
     observations = inaturalist.plan_observations(species, wanted["observations"], seed)
     observations += inaturalist.as_served(observed, seed)
     occurrences = gbif.plan_occurrences(species, wanted["occurrences"], seed)
+    occurrences += gbif.publish_again(observations, species, seed)
     hashes = _draw_pages(folder, name, pages)
     others = [(photo.path, photo.shot) for one in observations for photo in one.photos]
     others += gbif.drawings(occurrences)
@@ -126,8 +127,8 @@ def inaturalist_truth(
                 "pictureID": photo.shot.picture_id,
                 "copyKind": photo.leak,
                 "benchmarkKey": photo.benchmark_key,
-                "observationID": one.uuid,
-                "burstID": one.uuid if photo.shot.frame else None,
+                "observationID": one.uri,
+                "burstID": one.uri if photo.shot.frame else None,
                 "crop": photo.shot.crop,
                 "shift": photo.shot.shift,
                 "sha256": hashes.get(photo.path),

@@ -3,8 +3,8 @@
 Answers have the fields and types of the recorded ones (../shared/samples/gbif): `/v2/species/match` with keys as
 strings, `/v1/occurrence/search` with keys as numbers, errors as plain text. What else is there: records that say
 ABSENT, specimens, names that GBIF holds for synonyms, media without address or format, sounds, licences in free
-words that differ from the record's, fishes without a class, names that are matched loosely, and for some URLs a 429
-without Retry-After at the first attempt.
+words that differ from the record's, fishes without a class, names that are matched loosely, bursts, observations of
+iNaturalist published again with their photos, and for some URLs a 429 without Retry-After at the first attempt.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from taxoniq import Taxon
 
 from kg2clip.files import read_json, sha256_file, write_json, write_text
 from kg2clip.identifiers import bucket, candidate_id, stable_hash
+from kg2clip.mirror import inaturalist
 from kg2clip.mirror.faults import Visits
 from kg2clip.mirror.plan import PICTURES
 from kg2clip.mirror.rendered import Species
@@ -48,7 +49,7 @@ AT_A_TIME = 3  # downloads in the making
 PREPARING, RUNNING = 1, 2  # questions for a download's status that are answered so; the third finds it made
 
 FIRST_PICTURE_SEED = 700_000  # no other collection of the mirror draws these pictures
-FIRST_KEY = 4_000_000_000
+FIRST_KEY, FIRST_KEY_AGAIN = 4_000_000_000, 4_100_000_000
 
 BACKBONE, CATALOGUE = "d7dddbf4-2cf0-4f39-9b2a-bb099caae36c", "7ddf754f-d193-4cc9-b351-99906754a03b"
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
@@ -59,6 +60,10 @@ BACKBONE_NAMES = {
 
 CC = "http://creativecommons.org"
 LICENSES = {f"{CC}/licenses/by-nc/4.0/": 0.6, f"{CC}/licenses/by/4.0/": 0.25, f"{CC}/publicdomain/zero/1.0/": 0.15}
+INATURALIST_LICENSES = {  # those that GBIF takes
+    "cc0": f"{CC}/publicdomain/zero/1.0/", "cc-by": f"{CC}/licenses/by/4.0/", "cc-by-nc": f"{CC}/licenses/by-nc/4.0/",
+}  # fmt: skip
+AGAIN = 30  # of a hundred observations of iNaturalist that may be published here
 PUBLISHERS_WORDS = (
     "All rights reserved",
     "© the photographer, ask before use",
@@ -106,11 +111,13 @@ class Media:
     license: str | None
     has_address: bool
     fault: str | None  # not-found, or null
+    elsewhere: str | None = None  # its address, where it is published again from another site
+    benchmark_key: str | None = None  # of the test picture whose observation it is of
 
     @property
     def address(self) -> str:
         """Where it is served."""
-        return f"http://{MEDIA_HOST}{self.path}"
+        return self.elsewhere or f"http://{MEDIA_HOST}{self.path}"
 
 
 @dataclass(frozen=True)
@@ -127,6 +134,12 @@ class Occurrence:
     person: str
     date: str
     media: tuple[Media, ...]
+    published_as: str | None = None  # occurrenceID of a record that is published again
+
+    @property
+    def occurrence_id(self) -> str:
+        """Its name at its publisher."""
+        return self.published_as or f"http://{PAGE_HOST}/records/{self.key}"
 
 
 def plan_occurrences(species: Sequence[Species], per_species: int, seed: int) -> list[Occurrence]:
@@ -140,6 +153,49 @@ def plan_occurrences(species: Sequence[Species], per_species: int, seed: int) ->
             made.append(_occur(draw, shown, lineage, FIRST_KEY + len(made), pictures))
             pictures += len(made[-1].media)
     return made
+
+
+def publish_again(
+    observations: Iterable[inaturalist.Observation], species: Sequence[Species], seed: int
+) -> list[Occurrence]:
+    """Records of observations of iNaturalist, which publishes those of research grade and open licence here too."""
+    by_name = {shown.scientific_name: shown for shown in species}
+    made: list[Occurrence] = []
+    for one in observations:
+        photos = [photo for photo in one.photos if photo.license_code in INATURALIST_LICENSES]
+        wanted = one.quality_grade == "research" and one.license_code in INATURALIST_LICENSES and bool(photos)
+        if not wanted or bucket(f"{seed} again {one.id}", 100) >= AGAIN:
+            continue
+        made.append(
+            Occurrence(
+                key=FIRST_KEY_AGAIN + len(made),
+                species=one.species,
+                identified_as=one.species,
+                lineage=backbone_lineage(by_name[one.species].taxon_id, one.species),
+                basis_of_record="HUMAN_OBSERVATION",
+                occurrence_status="PRESENT",
+                license=INATURALIST_LICENSES[str(one.license_code)],
+                person=one.user,
+                date=one.observed_on,
+                media=tuple(_again(photo) for photo in photos),
+                published_as=one.uri,
+            )
+        )
+    return made
+
+
+def _again(photo: inaturalist.Photo) -> Media:
+    return Media(
+        path=f"/{photo.path}",
+        shot=photo.shot,
+        type="StillImage",
+        format="image/jpeg",
+        license=INATURALIST_LICENSES[str(photo.license_code)],
+        has_address=True,
+        fault=None,
+        elsewhere=photo.url("original"),
+        benchmark_key=photo.benchmark_key,
+    )
 
 
 def backbone_lineage(taxon_id: int, name: str) -> dict[str, str]:
@@ -207,7 +263,7 @@ def drawings(occurrences: Iterable[Occurrence]) -> Iterator[tuple[str, Shot]]:
     """The files that a build must draw: path below pictures/ and what it shows."""
     for one in occurrences:
         for media in one.media:
-            if media.fault is None:
+            if media.fault is None and not media.elsewhere:
                 yield media.path.lstrip("/"), media.shot
 
 
@@ -219,9 +275,11 @@ def truth_row(occurrence: Occurrence, media: Media, sha256: str | None) -> dict[
         "accessURI": media.address,
         "scientificName": occurrence.species,
         "pictureID": media.shot.picture_id,
-        "observationID": f"gbif:{occurrence.key}",
-        "burstID": f"gbif:{occurrence.key}" if media.shot.frame else None,
+        "observationID": occurrence.occurrence_id,
+        "burstID": occurrence.occurrence_id if media.shot.frame else None,
         "shift": media.shot.shift,
+        "copyKind": "republished" if media.benchmark_key else None,
+        "benchmarkKey": media.benchmark_key,
         "fault": media.fault,
         "sha256": sha256,
     }
@@ -471,7 +529,7 @@ def as_record(one: Occurrence) -> dict[str, Any]:
         "institutionCode": "Mirror",
         "eventTime": "18:22:20.513+02:00",
         "gbifID": str(one.key),
-        "occurrenceID": f"http://{PAGE_HOST}/records/{one.key}",
+        "occurrenceID": one.occurrence_id,
         "taxonID": f"mirror:{taxon_key(lineage)}",
     }
 

@@ -21,6 +21,7 @@ METHODS = {  # the others by looks
     "mirrored": ("pdq-mirrored",),
     "id": ("source-id", "address"),
     "observation": ("observation", "page"),
+    "republished": ("observation", "page"),
 }
 BY_LOOKS = ("pdq", "overlap")
 STRENGTHS = {

@@ -19,13 +19,14 @@ from aiohttp import web as http
 
 from kg2clip import tables, web
 from kg2clip.errors import IncompleteError, UserError
-from kg2clip.mirror import brave, gbif
+from kg2clip.mirror import brave, gbif, inaturalist
 from kg2clip.mirror.gbif import (
     Api,
     GbifSite,
     as_archive,
     drawings,
     plan_occurrences,
+    publish_again,
     read_occurrences,
     truth_row,
     write_occurrences,
@@ -193,6 +194,20 @@ def test_plans_are_the_same_for_a_seed_and_have_the_planned_faults(
     assert len({path for path, _ in drawn}) == len(drawn) < len(media)
     rows = [truth_row(one, media, None) for one in many for media in one.media]
     assert tables.as_table(rows, TRUTH).num_rows == len(media)
+
+
+def test_observations_of_inaturalist_are_published_again_under_their_own_names_and_addresses() -> None:
+    observations = inaturalist.plan_observations(SHOWN, PER_SPECIES, 1)
+    again = publish_again(observations, SHOWN, 1)
+    by_uri = {one.uri: one for one in observations}
+    assert 20 < len(again) < len(observations) / 3
+    for one in again:
+        source = by_uri[one.occurrence_id]
+        assert source.quality_grade == "research" and gbif.as_record(one)["occurrenceID"] == source.uri
+        photos = {photo.url("original"): photo for photo in source.photos if photo.license_code}
+        for media in one.media:
+            assert media.shot == photos[media.address].shot and inaturalist.OPEN_HOST in media.address
+    assert list(drawings(again)) == [], "iNaturalist serves them"
 
 
 def ask(port: int, path: str, **options: Any) -> requests.Response:
