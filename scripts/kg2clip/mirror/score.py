@@ -140,6 +140,12 @@ class Judge:
             return f"benchmark/{row['benchmarkKey']}"
         return row["copyOf"] or self._first_frames.get(row["burstID"])
 
+    def _same_moment(self, one: str, other: str) -> bool:
+        """Whether two candidates show one picture, or two frames of one burst: a frame's copy goes with the frame."""
+        mine, theirs = self.truth[one], self.truth.get(other, {})
+        burst = mine["burstID"] and mine["burstID"] == theirs.get("burstID")
+        return bool(burst or mine["pictureID"] == theirs.get("pictureID"))
+
     def _judged(self) -> Iterable[str]:
         """Candidates that reached the comparison of pictures."""
         return (key for key, row in self.decisions.items() if row["stage"] not in ("download", "decode", "filter"))
@@ -151,8 +157,7 @@ class Judge:
         wrong = {
             key: group[key]
             for key in judged
-            if self.decisions[key]["reason"] == "duplicate"
-            and self.truth[key]["pictureID"] != self.truth.get(group[key], {}).get("pictureID")
+            if self.decisions[key]["reason"] == "duplicate" and not self._same_moment(key, group[key])
         }
         copies = {key for key in judged if self.truth[key]["copyOf"] in judged}
         found = {key for key in copies if group[key] == group[self.truth[key]["copyOf"]]}
@@ -173,7 +178,7 @@ class Judge:
             key: self.decisions[key]["survivorID"]
             for key in judged & self.truth.keys()
             if self.decisions[key]["reason"] == "burst"
-            and (key not in burst or burst[key] != burst.get(self.decisions[key]["survivorID"]))
+            and not self._same_moment(key, self.decisions[key]["survivorID"])
         }
         self._add("bursts", "frames of one moment", set(others), found, wrong)
         for measure, low, high in STRENGTHS["burst"]:
