@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from kg2clip.knowledge.members import Member, select_members
 from kg2clip.knowledge.natural_type import natural_type
 from kg2clip.knowledge.nodes import Node, read_nodes
 from kg2clip.knowledge.roots import find_classes, find_roots
-from kg2clip.knowledge.sparql import Endpoint, any_of, literal, steady_pages
+from kg2clip.knowledge.sparql import Endpoint, ahead, any_of, literal, steady_pages
 from kg2clip.knowledge.taxonomy import Taxonomy
 from kg2clip.knowledge.vocabulary import INVISIBLE, curie
 from kg2clip.knowledge.wordnet_merge import match, merged, own_entities
@@ -119,20 +120,33 @@ def _rows(
     from_file: Mapping[str, Sequence[Attribute]],
     wanted: Settings,
 ) -> Iterator[Entity]:
+    lineages: dict[tuple[bool, tuple[str, ...]], _Lineage] = {}  # siblings share what is above them
+
+    def lineage(item: str) -> _Lineage:
+        thing = members[item].kind == "thing"
+        siblings = thing, tuple(parents.get(item, ()))
+        if siblings in lineages and item not in lineages[siblings].nodes:
+            return lineages[siblings]
+        distances = levels(item, parents)
+        found = _Lineage.of(
+            [[above[key] for key in level if not thing or key in telling] for level in distances], wanted["languages"]
+        )
+        if not any(item in parents.get(key, ()) for level in distances for key in level):  # else it lacks the item
+            lineages[siblings] = found
+        return found
+
+    def read(page: list[str]) -> tuple[list[str], dict[str, Node], dict[str, list[dict[str, str]]]]:
+        return page, read_nodes(endpoint, page, wanted), _read_attributes(endpoint, page, wanted)
+
+    pages = ahead(read(page) for page in steady_pages(sorted(members, key=curie), AT_A_TIME))
     with Progress(total=len(members), desc="entities", unit="entities") as progress:
-        for page in steady_pages(sorted(members, key=curie), AT_A_TIME):
-            nodes = read_nodes(endpoint, page, wanted)
-            attributes = _read_attributes(endpoint, page, wanted)
+        for page, nodes, attributes in pages:
             for item in page:
-                line = [
-                    [above[key] for key in level if members[item].kind != "thing" or key in telling]
-                    for level in levels(item, parents)
-                ]
                 nodes[item].sitelinks = max(nodes[item].sitelinks, members[item].sitelinks)
-                row = _entity(nodes[item], line, wanted["languages"])
+                row = _entity(nodes[item], lineage(item), wanted["languages"])
                 row["attributes"] = collect(row, attributes[item], from_file, wanted["attributes"])
                 yield row
-                progress.update()
+            progress.update(len(page))
 
 
 def _read_attributes(endpoint: Endpoint, members: list[str], wanted: Settings) -> dict[str, list[dict[str, str]]]:
@@ -154,9 +168,34 @@ def _read_attributes(endpoint: Endpoint, members: list[str], wanted: Settings) -
     return found
 
 
-def _entity(node: Node, above: Sequence[Sequence[Node]], languages: list[str]) -> Entity:
-    line = [ancestor for level in above for ancestor in level]
-    natural = natural_type(above, languages)
+@dataclass(frozen=True, slots=True)
+class _Lineage:
+    """The columns of an entity that speak of its ancestors."""
+
+    nodes: frozenset[str]
+    columns: dict[str, Any]
+
+    @classmethod
+    def of(cls, above: Sequence[Sequence[Node]], languages: list[str]) -> _Lineage:
+        """Ancestors by their distance as columns."""
+        line = [ancestor for level in above for ancestor in level]
+        natural = natural_type(above, languages)
+        return cls(
+            frozenset(ancestor.node for ancestor in line),
+            {
+                "kingdom": next((ancestor.scientific_name for ancestor in line if ancestor.rank == "kingdom"), None),
+                "naturalType": natural.vernacular(languages) if natural else None,
+                "naturalTypeID": natural.entity_id if natural else None,
+                "ancestors": [ancestor.as_ancestor(languages) for ancestor in line],
+                "higherClassification": "|".join(
+                    ancestor.scientific_name or ancestor.vernacular(languages) or ancestor.entity_id
+                    for ancestor in reversed(line)
+                ),
+            },
+        )
+
+
+def _entity(node: Node, lineage: _Lineage, languages: list[str]) -> Entity:
     return {
         "entityID": node.entity_id,
         "taxonID": node.taxon_id,
@@ -165,23 +204,7 @@ def _entity(node: Node, above: Sequence[Sequence[Node]], languages: list[str]) -
         "names": node.name_rows(),
         "description": node.description(languages),
         "taxonRank": node.rank,
-        "kingdom": next((ancestor.scientific_name for ancestor in line if ancestor.rank == "kingdom"), None),
-        "naturalType": natural.vernacular(languages) if natural else None,
-        "naturalTypeID": natural.entity_id if natural else None,
-        "ancestors": [
-            {
-                "entityID": ancestor.entity_id,
-                "taxonID": ancestor.taxon_id,
-                "scientificName": ancestor.scientific_name,
-                "vernacularName": ancestor.vernacular(languages),
-                "taxonRank": ancestor.rank,
-            }
-            for ancestor in line
-        ],
-        "higherClassification": "|".join(
-            ancestor.scientific_name or ancestor.vernacular(languages) or ancestor.entity_id
-            for ancestor in reversed(line)
-        ),
+        **lineage.columns,
         "sitelinks": node.sitelinks,
         "images": list(dict.fromkeys(node.images)),
         "identifiers": node.identifier_rows(),

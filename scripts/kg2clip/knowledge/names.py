@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 LETTER, SMALL = r"[A-ZÀ-ÖØ-ÞŒŠŽ]", r"[a-zß-öø-ÿœšžëï]"
 GENUS = re.compile(rf"{LETTER}{SMALL}+(?:-{LETTER}?{SMALL}+)*")
 EPITHET = re.compile(rf"(?:\d{{1,3}}-|{SMALL}-)?{SMALL}{SMALL}+(?:['’-]{SMALL}+)*")
+PLAIN = re.compile(r"([A-Z][a-z]+)(?: [a-z]{3,}){1,2}")  # nine names of ten, read without more ado
 NO_TAXON = re.compile(
     r"^(?:uncultured|unclassified|unidentified|unknown|unspecified|undetermined|environmental|mixed|artificial|synthetic|"
     r"candidate|metagenome|bacterium|fungus|eukaryote|organism|vector|plasmid|other)\b|"
@@ -26,6 +27,7 @@ NO_TAXON = re.compile(
     re.IGNORECASE,
 )
 VIRUS = re.compile(r"\b\w*virus(?:es)?\b|\bviroids?\b|\b(?:bacterio|cyano)?phages?\b", re.IGNORECASE)
+ODD = re.compile(f"{NO_TAXON.pattern}|{VIRUS.pattern}", re.IGNORECASE)
 UNNAMED = re.compile(r"(?:n\.|nov\.|gen\.)?\s*(?:sp|spp|species|gen|ssp|subsp)\.?(?:\s|$)")
 OPEN = frozenset({"cf.", "cf", "aff.", "aff", "nr.", "nr"})
 RANKS = {
@@ -56,6 +58,8 @@ BETWEEN_AUTHORS = PARTICLES | {
     "nom.", "nud.", "inval.", "illeg.", "ined.", "comb.", "nov.", "sp.", "auct.", "s.", "l.", "s.l.", "s.str.", "str.",
 }  # fmt: skip
 
+NO_EPITHETS = INFORMAL | PARTICLES | OPEN | {"spp", "species", "ssp", "subsp", "gen"}
+
 CODES = "strains, forms and codes"
 LONGEST = 250  # characters; the longest name of NCBI's animals, fungi and plants has 153
 
@@ -82,6 +86,8 @@ class Name:
 
 def parse(text: str) -> Name:
     """Take a scientific name apart."""
+    if (plain := PLAIN.fullmatch(text)) and NO_EPITHETS.isdisjoint(words := text.split()) and not ODD.search(text):
+        return Name(text, genus=plain[1], species=words[1], infraspecific=words[2] if words[2:] else "")
     text = " ".join(unicodedata.normalize("NFC", text).split())
     whole = Name(text)
     if not text:

@@ -41,6 +41,8 @@ class Node:
     descriptions: dict[str, str] = field(default_factory=dict)  # by language
     identifiers: dict[str, str] = field(default_factory=dict)
     images: list[str] = field(default_factory=list)  # names of files (P18)
+    _vernacular: dict[tuple[str, ...], str | None] = field(default_factory=dict, repr=False)  # said once, asked often
+    _ancestor: dict[str, str | None] | None = field(default=None, repr=False)
 
     @property
     def entity_id(self) -> str:
@@ -54,7 +56,13 @@ class Node:
         return f"ncbi:{number}" if number else None
 
     def vernacular(self, languages: Sequence[str]) -> str | None:
-        """The preferred common name by the module's rule, or None."""
+        """The preferred common name by the module's rule, or None. The node is read whole by then."""
+        key = tuple(languages)
+        if key not in self._vernacular:
+            self._vernacular[key] = self._choose_vernacular(key)
+        return self._vernacular[key]
+
+    def _choose_vernacular(self, languages: tuple[str, ...]) -> str | None:
         for language in (*languages, ANY_LANGUAGE):
             for kind in ("label", "vernacular"):
                 texts = [text for said, text, spoken in self.names if said == kind and spoken == language]
@@ -72,6 +80,18 @@ class Node:
     def description(self, languages: Sequence[str]) -> str | None:
         """The description in the first language that has one."""
         return next((self.descriptions[key] for key in (*languages, ANY_LANGUAGE) if key in self.descriptions), None)
+
+    def as_ancestor(self, languages: Sequence[str]) -> dict[str, str | None]:
+        """A row of the column `ancestors`, one for all entities below."""
+        if self._ancestor is None:
+            self._ancestor = {
+                "entityID": self.entity_id,
+                "taxonID": self.taxon_id,
+                "scientificName": self.scientific_name,
+                "vernacularName": self.vernacular(languages),
+                "taxonRank": self.rank,
+            }
+        return self._ancestor
 
     def identifier_rows(self) -> list[dict[str, Any]]:
         """The identifiers as rows of the column `identifiers`, all as text."""

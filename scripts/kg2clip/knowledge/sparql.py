@@ -17,6 +17,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn, TypeVar
@@ -50,7 +51,7 @@ DEADLINE = 1800.0  # seconds for one whole answer, however slowly it drips
 MAX_PAGE = 256 << 20  # bytes of a short answer; a page that is larger is halved
 TOO_MUCH = frozenset({413, 414, 504})  # too large, or a proxy that waited in vain: asking for less may do
 GAVE_UP = re.compile(r"(operation |query )?timed out|[\w.]*timeout\w*|time-out", re.IGNORECASE)
-LIMITS = frozenset(digit * 10**power for digit in (1, 2, 5) for power in range(3, 8))  # of rows, as engines have them
+LIMITS = frozenset(digit * 10**power for digit in (1, 2, 5) for power in range(4, 8))  # of rows, as engines have them
 SOME_VALUE = "/.well-known/genid/"  # Wikidata's addresses for blank nodes
 BINDINGS = "results.bindings.item"  # where SPARQL JSON has its rows
 
@@ -387,6 +388,16 @@ def any_of(properties: Iterable[str], subject: str, value: str) -> str:
     Oxigraph takes a hundred times longer over a second VALUES block for the properties: it reads the whole graph.
     """
     return " UNION ".join(f"{{ {subject} {key} {value} BIND({key} AS ?property) }}" for key in properties)
+
+
+def ahead(items: Iterator[Result]) -> Iterator[Result]:
+    """The same items, the next one being made by a thread while this one is used: the endpoint works while we do."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, items, end)
+        while (item := waiting.result()) is not end:
+            waiting = pool.submit(next, items, end)
+            yield item  # type: ignore[misc]
 
 
 def steady_pages(items: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -125,6 +125,7 @@ wd:Q12 wdt:P225 "Bacteria" ; wdt:P105 wd:Q34740 ; wdt:P171 wd:Q3 ; schema:descri
 wd:Q20 wdt:P225 "Cyclus" ; wdt:P105 wd:Q34740 ; wdt:P171 wd:Q3, wd:Q22 .
 wd:Q21 wdt:P225 "Cyclus primus" ; wdt:P105 wd:Q7432 ; wdt:P171 wd:Q20 .
 wd:Q22 wdt:P225 "Cyclus secundus" ; wdt:P105 wd:Q7432 ; wdt:P171 wd:Q21 .
+wd:Q23 wdt:P225 "Cyclus tertius" ; wdt:P105 wd:Q7432 ; wdt:P171 wd:Q20 .
 wd:Q30 wdt:P225 "Diamantus" ; wdt:P105 wd:Q35409 ; wdt:P171 wd:Q3 .
 wd:Q31 wdt:P225 "Unus" ; wdt:P171 wd:Q30 . wd:Q32 wdt:P225 "Duo" ; wdt:P171 wd:Q30 . wd:Q33 wdt:P225 "Tres" ; wdt:P171 wd:Q30 .
 wd:Q34 wdt:P225 "Unus quinque" ; wdt:P105 wd:Q7432 ; wdt:P171 wd:Q33, wd:Q32, wd:Q31, wd:Q30, wd:Q3,
@@ -213,7 +214,15 @@ def test_a_root_that_means_several_taxa_is_asked_back(graph: Endpoint, root: str
 def test_cycles_end_with_a_warning(graph: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         found, _ = export(graph, "Cyclus")
-    assert found.keys() == {"wd:Q21", "wd:Q22"}
+    assert found.keys() == {"wd:Q21", "wd:Q22", "wd:Q23"}
+    assert {row["entityID"] for row in found["wd:Q23"]["ancestors"]} == {
+        "wd:Q20",
+        "wd:Q3",
+        "wd:Q22",
+        "wd:Q2",
+        "wd:Q21",
+        "wd:Q1",
+    }
     assert [row["entityID"] for row in found["wd:Q21"]["ancestors"]] == ["wd:Q20", "wd:Q22", "wd:Q3", "wd:Q2", "wd:Q1"]
     assert "the graph has a cycle" in caplog.text
     found, _ = export(graph, "Biota", ranks=["domain"])

@@ -210,17 +210,17 @@ def test_an_engine_that_cuts_answers_at_a_round_number_is_found_out(tmp_path: Pa
 
     def answer(path: str, body: bytes) -> Answer:
         query = parse_qs(body.decode())["query"][0]
-        rows = 4000 * query.count("<http://x/")
+        rows = 8000 * query.count("<http://x/")
         if "COUNT" in query:
             return 200, JSON, json.dumps(table([{"count": {"type": "literal", "value": str(rows)}}])).encode()
-        return 200, JSON, json.dumps(table([{"item": {"type": "uri", "value": "x:1"}}] * min(rows, 5000))).encode()
+        return 200, JSON, json.dumps(table([{"item": {"type": "uri", "value": "x:1"}}] * min(rows, 10000))).encode()
 
     with scripted_server(answer) as (port, _):
         monkeypatch.setenv(web.RESOLVE, json.dumps({"graph.test": f"127.0.0.1:{port}"}))
         graph = Endpoint("http://graph.test/query", "", tmp_path)
         items = [f"http://x/{n}" for n in range(4)]
         assert (
-            len(list(graph.pages(items, 4, lambda values: f"SELECT ?item {{ VALUES ?item {{ {values} }} }}"))) == 16000
+            len(list(graph.pages(items, 4, lambda values: f"SELECT ?item {{ VALUES ?item {{ {values} }} }}"))) == 32000
         )
 
 
