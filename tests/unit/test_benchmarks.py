@@ -6,11 +6,14 @@ import ast
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from benchmarks import measure, run
+from benchmarks import filters, measure, run
+from kg2clip import tables
 from kg2clip.files import read_json
+from kg2clip.mirror.score import SCORES
 
 RESULTS = [read_json(path) for path in sorted(run.RESULTS.glob("*.json"))]
 
@@ -33,6 +36,16 @@ def test_a_result_names_its_machine_by_its_parts_only(result: dict) -> None:
     assert set(result["machine"]) == set(measure.machine()) and result["rows"]
     text = str(result)
     assert socket.gethostname() not in text and str(run.ROOT) not in text and "/tmp" not in text
+
+
+def test_scores_of_filters_become_rows_with_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    score = dict.fromkeys(SCORES.names) | {"detector": "duplicates", "planted": 4, "found": 3}
+    shares = {"recall": 0.75, "recallLow": 0.3, "recallHigh": 0.954}
+    scores = [{**score, "kind": "exact", **shares}, {**score, "kind": "cropped", "planted": 0, "found": 0}]
+    tables.write(scores, SCORES, tmp_path / "scores.parquet")
+    monkeypatch.setattr(filters, "scores_of", lambda project: tmp_path / "scores.parquet")
+    rows = [row for row in filters.run(tmp_path) if row["collection"] == "rendered"]
+    assert [(row["kind"], row["recall"], row["precision"]) for row in rows] == [("exact", "0.75 (0.30 to 0.95)", None)]
 
 
 def test_the_memory_of_a_child_is_its_own() -> None:
