@@ -62,7 +62,7 @@ def run(scratch: Path) -> list[dict[str, Any]]:
         paths = make_hits(scratch / str(millions), millions * MILLION)
         rows.append({"way": "merge_candidates.py", **measured(ours(scratch, paths), millions)})
         if millions == 1:
-            command = [sys.executable, "-c", PANDAS, scratch / "pandas.parquet", *paths]
+            command: list[str | Path] = [sys.executable, "-c", PANDAS, scratch / "pandas.parquet", *paths]
             rows.append({"way": "pandas", **measured(command, millions)})
     return rows
 
