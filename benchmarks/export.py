@@ -77,7 +77,14 @@ def build_store(folder: Path) -> int:
         file.writelines(graph._vocabulary())
         for taxon in taxa.values():
             file.writelines(graph._taxon(taxon, nodes))
-    load = [program("oxigraph"), "load", "--location", folder / "store", "--file", folder / "graph.nt"]
+    load: list[str | Path] = [
+        program("oxigraph"),
+        "load",
+        "--location",
+        folder / "store",
+        "--file",
+        folder / "graph.nt",
+    ]
     subprocess.run(load, check=True, capture_output=True)
     return len(taxa)
 
@@ -96,7 +103,14 @@ def served(store: Path) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [program("oxigraph"), "serve-read-only", "--location", store, "--bind", f"127.0.0.1:{port}"]
+    command: list[str | Path] = [
+        program("oxigraph"),
+        "serve-read-only",
+        "--location",
+        store,
+        "--bind",
+        f"127.0.0.1:{port}",
+    ]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(200):

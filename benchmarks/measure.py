@@ -38,7 +38,7 @@ class Child:
     output: str
 
 
-def child(command: Sequence[str | Path], **options: Any) -> Child:
+def child(command: Sequence[object], **options: Any) -> Child:
     """Run a command to its end and measure it; `options` are those of subprocess.run (env, cwd, input ...).
 
     Raises:

@@ -32,6 +32,11 @@ ROOT = Path(__file__).resolve().parents[1]
 MB = 1 << 20
 
 
+def notes() -> list[str]:
+    """Conditions."""
+    return ["One run a row; client and server share the cores. The first thousand pictures are not in the times."]
+
+
 def run(scratch: Path) -> list[dict[str, Any]]:
     """One row for each number of candidates, after one for the stored pictures."""
     folder = _mirror.build(scratch / "mirror")

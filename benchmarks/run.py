@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import os
 import shutil
 import sys
 import tempfile
@@ -59,6 +60,7 @@ def names() -> list[str]:
 def measured(name: str) -> dict[str, Any]:
     """Run a benchmark; give its result, ready to be written."""
     module = importlib.import_module(f"benchmarks.{name}")
+    load = os.getloadavg()[0]  # others' work, which a reader of the times has to know of
     scratch = Path(tempfile.mkdtemp(prefix=f"bench-{name}-"))
     try:
         rows = module.run(scratch)
@@ -68,6 +70,7 @@ def measured(name: str) -> dict[str, Any]:
         "benchmark": name,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": measure.machine(),
+        "load": round(load, 1),
         "versions": measure.versions(getattr(module, "PACKAGES", ())),
         "notes": module.notes() if hasattr(module, "notes") else [],
         "rows": rows,
@@ -85,6 +88,8 @@ def _section(result: Mapping[str, Any]) -> str:
     told = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))) or ""
     tools = ", ".join(f"{package} {number}" for package, number in result["versions"].items())
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['memoryGB']} GB, {machine['system']}"
+    if "load" in result:
+        where += f", load {result['load']} before it began"
     lines = [f"## {name}", "", told, "", *_table(result["rows"]), ""]
     lines += [f"* {note}" for note in result["notes"]]
     return "\n".join([*lines, f"* {result['date']}; {where}; {tools}", ""])
