@@ -94,15 +94,21 @@ def _compare(
     first: Hashes, second: Hashes, distance: int, order: NDArray[np.int32], low: Indices, high: Indices
 ) -> Iterator[Pairs]:
     """Compare row i of `first` with the rows order[low[i]:high[i]] of `second`."""
+    half, other_half = first[:, :2].copy(), second[:, :2].copy()
     ends = np.cumsum(high - low)
     row = 0
     while row < len(first):
         done = ends[row - 1] if row else 0
         stop = max(row + 1, int(np.searchsorted(ends, done + BLOCK, side="right")))
         counts = (high - low)[row:stop]
-        left = np.repeat(np.arange(row, stop), counts)
-        within_row = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
-        right = order[np.repeat(low[row:stop], counts) + within_row]
+        left = np.repeat(np.arange(row, stop, dtype=np.int32), counts)
+        place = np.repeat((low[row:stop] - (ends[row:stop] - counts - done)).astype(np.int32), counts)
+        place += np.arange(len(left), dtype=np.int32)
+        right = order[place]
+        # Unlike hashes are apart in their first half already; that costs half the memory traffic.
+        bits = np.bitwise_count(half[left] ^ other_half[right])
+        maybe = bits[:, 0] + bits[:, 1] <= distance
+        left, right = left[maybe].astype(np.int64), right[maybe].astype(np.int64)
         found = distances(first[left], second[right])
         close = found <= distance
         if close.any():
