@@ -14,6 +14,7 @@ import io
 import json
 import logging
 import re
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -90,6 +91,7 @@ class Endpoint:
         self._answers = answers
         self._snapshot = snapshot
         self._session = web.session(contact, private_hosts=[self.host])
+        self._one_at_a_time = threading.RLock()  # pages are read ahead by threads; the endpoint sees one request
         self._counts: set[Path] = set()
         self._record: dict[str, dict[str, Any]] = {}
 
@@ -127,8 +129,9 @@ class Endpoint:
             size: items in a page at most.
             query: makes a page's query from the text of its VALUES block: `<iri> <iri> ...`.
         """
-        for page in steady_pages(sorted(items), size):
-            yield from self._page(page, query)
+        pages = (self._page(page, query) for page in steady_pages(sorted(items), size))
+        for rows in ahead(pages):
+            yield from rows
 
     def record(self) -> list[dict[str, Any]]:
         """For the provenance: every query (the pages of one as one), how often it was asked, its rows, and when."""
@@ -155,6 +158,10 @@ class Endpoint:
             raise IncompleteError(f"{self.url} answers a COUNT with {rows}. Is it a SPARQL 1.1 endpoint?") from None
 
     def _short(self, query: str, title: str) -> list[Row]:
+        with self._one_at_a_time:
+            return self._short_in_turn(query, title)
+
+    def _short_in_turn(self, query: str, title: str) -> list[Row]:
         path = self._path(query)
         rows = self._kept(path, lambda file: _parse(file.read()))
         if rows is None:
