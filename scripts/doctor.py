@@ -13,11 +13,9 @@ from collections.abc import Iterable
 from kg2clip import settings
 from kg2clip.errors import UserError, run_program
 from kg2clip.operations import doctor
-from kg2clip.operations.doctor import Finding
+from kg2clip.operations.findings import Finding, error, tell
 
 SECTIONS = ()
-MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
-COLOURS = {"ok": "32", "warning": "33", "error": "31"}
 
 
 def main() -> None:
@@ -31,14 +29,12 @@ def main() -> None:
     try:
         config = settings.load(arguments.config)
     except UserError as failure:
-        findings.append(doctor.error("config", str(failure)))
+        findings.append(error("config", str(failure)))
     else:
         findings += look_over(config, arguments.profile, arguments.offline)
-    for finding in findings:
-        print(line(finding))
-    errors = sum(finding.level == "error" for finding in findings)
+    errors, total = tell(findings)
     if errors:
-        print(f"{errors} of {len(findings)} findings would stop the run")
+        print(f"{errors} of {total} findings would stop the run")
         sys.exit(1)
     print("nothing would stop the run")
 
@@ -53,14 +49,6 @@ def look_over(config: settings.Settings, profile: str, offline: bool) -> Iterabl
     yield from doctor.check_profile(profile, config)
     if not offline:
         yield from doctor.check_reach(config)
-
-
-def line(finding: Finding) -> str:
-    """A finding as a line, coloured on a terminal."""
-    mark = MARKS[finding.level]
-    if sys.stdout.isatty():
-        mark = f"\033[{COLOURS[finding.level]}m{mark}\033[0m"
-    return f"{mark}  {finding.about}: {finding.says}"
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import argparse
 from pathlib import Path
 
 from kg2clip import provenance, settings, tables
-from kg2clip.errors import UserError, run_program
-from kg2clip.evaluate.scores import scores
+from kg2clip.errors import run_program
+from kg2clip.evaluate.scores import scores_of
 
 SECTIONS = ("seed", "evaluate.prompts", "evaluate.bootstrap")
 PACKAGES = ("numpy", "pandas", "pyarrow")
@@ -22,20 +22,10 @@ def main() -> None:
     """Read the arguments, compute the scores, and write the table."""
     arguments = parse_arguments()
     config = settings.load(arguments.config)
-    rows, without_dev, predictions = [], [], 0
-    for path in sorted(arguments.predictions):
-        frame = tables.read_frame(path, ["split", "label", "nameForm", "prompts", "top"])
-        if frame.empty:
-            raise UserError(f"{path} holds no prediction. Remove it and make it again with: snakemake {path}")
-        predictions += len(frame)
-        experiment, benchmark = path.parent.name, path.stem
-        if "dev" not in set(frame["split"]):
-            without_dev.append(f"{experiment}/{benchmark}")
-        order, resamplings = list(config["evaluate"]["prompts"]), config["evaluate"]["bootstrap"]
-        rows += scores(frame, experiment, benchmark, order, resamplings, config["seed"])
+    evaluate = config["evaluate"]
+    rows, facts = scores_of(arguments.predictions, list(evaluate["prompts"]), evaluate["bootstrap"], config["seed"])
     tables.write(rows, tables.SCORES, arguments.output)
-    counts = {"tables": len(arguments.predictions), "predictions": predictions, "scores": len(rows)}
-    facts = {"withoutDevSplit": without_dev}
+    counts = {"tables": len(arguments.predictions), "predictions": facts.pop("predictions"), "scores": len(rows)}
     provenance.write(arguments.provenance, "gather_scores", config, SECTIONS, counts, PACKAGES, **facts)
 
 

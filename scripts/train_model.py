@@ -85,6 +85,8 @@ def write_model(
 ) -> None:
     """Write the declared outputs of a finished run."""
     parameters = sum(parameter.numel() for parameter in run.model.parameters())
+    model.export(run.model, run.recipe, folder)
+    hashes = {**hashes, "weightsSHA256": sha256_file(folder / model.WEIGHTS)}
     facts = card.metrics(
         experiment,
         run.recipe,
@@ -97,7 +99,6 @@ def write_model(
         hashes,
     )
     where = f"{machine.device} ({platform.machine()}, {threads} threads)"
-    model.export(run.model, run.recipe, folder)
     write_text(folder / "README.md", card.model_card(facts, run.recipe, where, samples.licenses, samples.sources))
     write_json(folder / "metrics.json", facts)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kg2clip import tables
+from kg2clip.errors import UserError
 from kg2clip.identifiers import stable_hash
 
 METRICS = ("top1", "top5", "macro")
@@ -63,6 +66,31 @@ def class_hits(predictions: pd.DataFrame) -> ClassHits:
     present, classes = np.unique(labels, return_inverse=True)
     top1, top5 = (np.bincount(classes[hit], minlength=len(present)) for hit in (first, among))
     return ClassHits(np.bincount(classes), top1, top5)
+
+
+def scores_of(
+    files: Sequence[Path], prompt_order: Sequence[str], resamplings: int, seed: int
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """All scores of stored predictions `evaluation/{experiment}/{benchmark}.parquet`.
+
+    Returns:
+        Rows of tables.SCORES; the number of `predictions`, and what is `withoutDevSplit`.
+
+    Raises:
+        UserError: a table is missing or holds no prediction.
+    """
+    rows: list[dict[str, Any]] = []
+    without_dev, predictions = [], 0
+    for path in sorted(files):
+        frame = tables.read_frame(path, ["split", "label", "nameForm", "prompts", "top"])
+        if frame.empty:
+            raise UserError(f"{path} holds no prediction. Remove it and make it again with: snakemake {path}")
+        predictions += len(frame)
+        experiment, benchmark = path.parent.name, path.stem
+        if "dev" not in set(frame["split"]):
+            without_dev.append(f"{experiment}/{benchmark}")
+        rows += scores(frame, experiment, benchmark, prompt_order, resamplings, seed)
+    return rows, {"predictions": predictions, "withoutDevSplit": without_dev}
 
 
 def scores(

@@ -18,13 +18,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
 from kg2clip import web
 from kg2clip.errors import UserError
+from kg2clip.operations.findings import Finding, error, ok, warning
 from kg2clip.settings import ROOT, Settings
 
 PYTHON = ((3, 11), (3, 13))  # from, up to; img2dataset imports a module that 3.13 dropped
@@ -33,30 +34,6 @@ FREE_INODES = 100_000
 CONNECT_SECONDS = 10
 KEYS = {"brave": "BRAVE_API_KEY"}  # environment variable by source
 UNITS = {"": 1, "m": 1, "M": 1, "G": 1000, "T": 1000_000}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's answer."""
-
-    level: Literal["ok", "warning", "error"]
-    about: str
-    says: str
-
-
-def ok(about: str, says: str) -> Finding:
-    """All is well."""
-    return Finding("ok", about, says)
-
-
-def warning(about: str, says: str) -> Finding:
-    """The run may go on, but a person should know."""
-    return Finding("warning", about, says)
-
-
-def error(about: str, says: str) -> Finding:
-    """The run would fail."""
-    return Finding("error", about, says)
 
 
 def check_python() -> Iterator[Finding]:

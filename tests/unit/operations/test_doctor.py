@@ -9,7 +9,8 @@ import yaml
 
 from kg2clip import settings
 from kg2clip.operations import doctor
-from kg2clip.operations.doctor import Finding, Partition
+from kg2clip.operations.doctor import Partition
+from kg2clip.operations.findings import Finding
 
 SINFO = """\
 cpu|up|64+|256000+|(null)|2-00:00:00

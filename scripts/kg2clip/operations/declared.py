@@ -1,0 +1,58 @@
+"""The files that the workflow declares for a config: what the rules in rules/ promise (a test holds them equal)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kg2clip.download.lanes import batch_names
+from kg2clip.search.order import searches
+from kg2clip.settings import Settings
+
+DATASET = ("manifest.parquet", "croissant.json", "README.md", "attribution.csv")
+MODEL = ("open_clip_config.json", "open_clip_model.safetensors", "README.md", "metrics.json")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One job: its name, as in provenance/, and its files below results/{project}/, the provenance file aside."""
+
+    name: str
+    files: tuple[str, ...]
+
+    @property
+    def provenance(self) -> str:
+        """What the job wrote down about itself; there once it was done."""
+        return f"provenance/{self.name}.json"
+
+
+def steps(config: Settings) -> Iterator[Step]:
+    """All jobs of a config, in the order of the data."""
+    yield Step("export_entities", ("knowledge/entities.parquet",))
+    yield Step("build_queries", ("queries/queries.parquet",))
+    for search in searches(config):
+        yield Step(f"search_images.{search}", (f"search/{search}.hits.parquet",))
+    yield Step("merge_candidates", ("search/candidates.parquet",))
+    for batch in batch_names(config):
+        yield Step(f"fetch_batch.{batch}", (f"download/{batch}.manifest.parquet",))
+    for batch in batch_names(config):
+        yield Step(f"decode_batch.{batch}", (f"curate/{batch}.features.parquet",))
+    yield Step("decide_pictures", ("curate/decisions.parquet",))
+    yield Step("pack_dataset", tuple(f"dataset/{name}" for name in DATASET))
+    experiments, benchmarks = config["train"]["experiments"], config["evaluate"]["benchmarks"]
+    for experiment in experiments:
+        yield Step(f"train_model.{experiment}", tuple(f"models/{experiment}/{name}" for name in MODEL))
+        for benchmark in benchmarks:
+            yield Step(f"evaluate_model.{experiment}.{benchmark}", (f"evaluation/{experiment}/{benchmark}.parquet",))
+    if benchmarks:
+        yield Step("gather_scores", ("evaluation/scores.parquet",))
+    if "mirror" in config:
+        yield Step("score_against_truth", ("mirror/scores.parquet", "mirror/misses.parquet"))
+    yield Step("make_report", ("report/index.html",))
+
+
+def tables(config: Settings, folder: Path) -> list[Path]:
+    """All declared Parquet tables that are there."""
+    paths = [folder / file for step in steps(config) for file in step.files if file.endswith(".parquet")]
+    return [path for path in paths if path.is_file()]

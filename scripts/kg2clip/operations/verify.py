@@ -1,0 +1,351 @@
+"""What a run's tables say, against what lies beside them: each check yields findings that name what is gone or changed.
+
+Snakemake knows the declared files only: it makes them again when they are gone, but looks neither into them nor at the
+tars, indices and weights that they describe. These checks do.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kg2clip import tables, tars
+from kg2clip.errors import UserError
+from kg2clip.evaluate.scores import scores_of
+from kg2clip.files import read_json, sha256_bytes, sha256_file
+from kg2clip.operations import declared
+from kg2clip.operations.findings import Finding, error, ok, warning
+from kg2clip.progress import Progress
+from kg2clip.settings import Settings
+from kg2clip.train import recipe
+
+Row = Mapping[str, Any]
+
+TAR_SHA256 = b"kg2clip.tarSHA256"  # of a decoded tar, in the metadata of its shard's table (curate/batch.py)
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+RUN = "start snakemake again"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and config; `quick`: look at presence and sizes only."""
+
+    folder: Path
+    config: Settings
+    quick: bool = False
+
+    def paths(self, pattern: str) -> list[Path]:
+        """Files of a pattern, sorted."""
+        return sorted(self.folder.glob(pattern))
+
+
+def verify(run: Run) -> Iterator[Finding]:
+    """All checks, in the order of the data.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not run.folder.is_dir():
+        raise UserError(f"there is no folder {run.folder}. Make the results first with: snakemake --profile local")
+    yield from check_presence(run)
+    yield from check_tables(run)
+    for check in (check_downloads, check_features, check_dataset, check_papers, check_models, check_scores):
+        try:
+            yield from check(run)
+        except (UserError, OSError, KeyError, pa.ArrowException) as failure:
+            # A table that can't be read: check_tables says which, the others still have their say.
+            yield error(check.__name__.removeprefix("check_"), f"could not be checked: {failure}")
+
+
+def check_presence(run: Run) -> Iterator[Finding]:
+    """Declared files that were made once and are gone, and those that are not made yet."""
+    waiting = []
+    steps = list(declared.steps(run.config))
+    for step in steps:
+        missing = [file for file in (*step.files, step.provenance) if not (run.folder / file).is_file()]
+        if len(missing) > len(step.files):  # the provenance, which is written last, among them
+            waiting.append(step.name)
+            continue
+        for file in missing:
+            yield error(str(run.folder / file), f"is gone. To make it again {RUN}")
+    if waiting:
+        yield warning("steps", f"not done yet: {_some(waiting)}")
+    else:
+        yield ok("steps", f"{len(steps)} done")
+
+
+def check_tables(run: Run) -> Iterator[Finding]:
+    """Whether every declared table can be read to its end."""
+    found, wrong = declared.tables(run.config, run.folder), 0
+    for path in found:
+        try:
+            with pq.ParquetFile(path) as file:
+                for _ in () if run.quick else file.iter_batches():
+                    pass
+        except (pa.ArrowException, OSError) as failure:
+            wrong += 1
+            yield error(str(path), f"is no whole table ({failure}). {_remake(path)}")
+    if not wrong:
+        yield ok("tables", f"{len(found)} can be read")
+
+
+def check_downloads(run: Run) -> Iterator[Finding]:
+    """Fetched pictures in the raw tars, by SHA-256."""
+    for manifest in run.paths("download/*.manifest.parquet"):
+        batch = manifest.name.removesuffix(".manifest.parquet")
+        rows = tables.read(manifest, ["candidateID", "shard", "status", "bytes", "sha256"]).to_pylist()
+        stored = [row for row in rows if row["status"] == "success"]
+        if stored and not any(manifest.with_name(batch).glob("*.tar")):
+            if (run.folder / "curate" / f"{batch}.features.parquet").is_file():
+                yield ok(f"download/{batch}", "no raw tars; the decoded ones are what shards are packed from")
+            else:
+                yield error(str(manifest.with_name(batch)), f"the raw tars are gone. {_remake(manifest)}")
+            continue
+        yield from _check_tars(
+            run, f"download/{batch}", _grouped(stored, "shard", manifest.with_name(batch)), _raw_differs, manifest
+        )
+
+
+def _raw_differs(run: Run, tar: Path, rows: list[Row]) -> Iterator[str]:
+    members = {member.name.split(".")[0]: member for member in tars.members(tar)}
+    for row in rows:
+        member = members.get(row["candidateID"])
+        if (
+            member is None
+            or member.size != row["bytes"]
+            or (not run.quick and sha256_bytes(member.read()) != row["sha256"])
+        ):
+            yield row["candidateID"]
+
+
+def check_features(run: Run) -> Iterator[Finding]:
+    """Decoded pictures in their tars: each at its place, and every tar as it was written."""
+    for table in run.paths("curate/*.features.parquet"):
+        batch = table.name.removesuffix(".features.parquet")
+        rows = tables.read(table, ["candidateID", "tar", "offset", "size"]).to_pylist()
+        stored = [row for row in rows if row["tar"]]
+        yield from _check_tars(run, f"curate/{batch}", _grouped(stored, "tar", table.parent), _decoded_differs, table)
+
+
+def _decoded_differs(run: Run, tar: Path, rows: list[Row]) -> Iterator[str]:
+    wrong = [row["candidateID"] for row in rows if not _is_jpeg(tar, row, run.quick)]
+    yield from wrong
+    if not run.quick and not wrong and _written_sha256(tar) not in (None, sha256_file(tar)):
+        yield "a byte that no table places"
+
+
+def _is_jpeg(tar: Path, row: Row, quick: bool) -> bool:
+    if quick:
+        return bool(tar.stat().st_size >= row["offset"] + row["size"])
+    content = tars.read_at(tar, row["offset"], row["size"])
+    return content.startswith(JPEG_START) and content.endswith(JPEG_END)
+
+
+def _written_sha256(tar: Path) -> str | None:
+    """The SHA-256 that was written down with a decoded tar; None where that is gone."""
+    try:
+        labels = pq.read_schema(tar.with_name(f"{tar.name}.features.parquet")).metadata or {}
+    except (OSError, pa.ArrowException):
+        return None
+    return labels[TAR_SHA256].decode() if TAR_SHA256 in labels else None
+
+
+def check_dataset(run: Run) -> Iterator[Finding]:
+    """Packed pictures in the shards, by SHA-256, and shards that no manifest knows."""
+    manifest = run.folder / "dataset" / "manifest.parquet"
+    if not manifest.is_file():
+        return
+    rows = tables.read(manifest, ["key", "shard", "offset", "size", "sha256"]).to_pylist()
+    shards = _grouped(rows, "shard", manifest.parent)
+    yield from _check_tars(run, "dataset", shards, _packed_differs, manifest, "key")
+    for stray in sorted(set(run.paths("dataset/*.tar")) - set(shards)):
+        yield error(str(stray), f"is in no manifest. Type: rm {stray}")
+
+
+def _packed_differs(run: Run, tar: Path, rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        if run.quick:
+            if tar.stat().st_size < row["offset"] + row["size"]:
+                yield row["key"]
+        elif sha256_bytes(tars.read_at(tar, row["offset"], row["size"])) != row["sha256"]:
+            yield row["key"]
+
+
+def check_papers(run: Run) -> Iterator[Finding]:
+    """The dataset's index, attribution and Croissant description against its manifest and shards."""
+    folder = run.folder / "dataset"
+    manifest = folder / "manifest.parquet"
+    if not manifest.is_file():
+        return
+    remake, wrong = _remake(manifest), 0
+    rows = tables.read(manifest, ["key", "shard"]).to_pylist()
+    for path, told in (
+        (folder / "sizes.json", lambda path: Counter(read_json(path))),
+        (folder / "attribution.csv", _attributed),
+    ):
+        expected = Counter(row["shard" if path.name == "sizes.json" else "key"] for row in rows)
+        if (says := _difference(path, expected, told)) is not None:
+            wrong += 1
+            yield error(str(path), f"{says}. {remake}")
+    for path, says in _croissant(folder / "croissant.json", run.quick):
+        wrong += 1
+        yield error(str(path), f"{says}. {remake}")
+    if not wrong:
+        yield ok("dataset's papers", "agree with the manifest and the shards")
+
+
+def _difference(path: Path, expected: Counter[str], told: Callable[[Path], Counter[str]]) -> str | None:
+    try:
+        found = told(path)
+    except FileNotFoundError:
+        return "is gone"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "can't be read"
+    if found == expected:
+        return None
+    names = sorted((expected - found) | (found - expected))
+    return f"does not say what manifest.parquet says of {_some(names)}"
+
+
+def _attributed(path: Path) -> Counter[str]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return Counter(row["key"].removeprefix("'") for row in csv.DictReader(file))
+
+
+def _croissant(path: Path, quick: bool) -> Iterator[tuple[Path, str]]:
+    try:
+        files = [part for part in read_json(path)["distribution"] if part.get("sha256")]
+    except FileNotFoundError:
+        yield path, "is gone"
+        return
+    except (ValueError, KeyError, TypeError):
+        yield path, "can't be read"
+        return
+    for part in files if quick else Progress(files, desc="checksums of croissant.json", unit="files"):
+        file = path.with_name(Path(part["contentUrl"]).name)
+        if not file.is_file():
+            yield file, "is named in croissant.json and is gone"
+        elif part.get("contentSize", f"{file.stat().st_size} B") != f"{file.stat().st_size} B" or (
+            not quick and sha256_file(file) != part["sha256"]
+        ):
+            yield file, "is not what croissant.json describes"
+
+
+def check_models(run: Run) -> Iterator[Finding]:
+    """Weights that are whole and those that were trained, on the dataset and with the recipe of now."""
+    for metrics in run.paths("models/*/metrics.json"):
+        weights, experiment, wrong = metrics.with_name("open_clip_model.safetensors"), metrics.parent.name, 0
+        try:
+            facts = read_json(metrics)
+        except ValueError:
+            yield error(str(metrics), f"can't be read. {_remake(metrics)}")
+            continue
+        if weights.is_file() and (says := _weights_differ(weights, facts.get("weightsSHA256"), run.quick)):
+            wrong += 1
+            yield error(str(weights), f"{says}. {_remake(weights)}")
+        for says in _other_hashes(run, experiment, facts):
+            wrong += 1
+            yield error(str(metrics), f"{says}. {_remake(metrics)}")
+        if not wrong:
+            yield ok(f"models/{experiment}", "weights are whole; data and recipe are those of now")
+
+
+def _weights_differ(path: Path, sha256: str | None, quick: bool) -> str | None:
+    """What is wrong with a safetensors file: 8 bytes with the header's length, the header in JSON, then the tensors."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(length) if length <= size else b"")
+            ends = [part["data_offsets"][1] for name, part in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            return "has no whole header"
+    if 8 + length + max(ends, default=0) != size:
+        return "does not end where its header says"
+    if not quick and sha256 and sha256_file(path) != sha256:
+        return "is not what was trained"
+    return None
+
+
+def _other_hashes(run: Run, experiment: str, facts: Row) -> Iterator[str]:
+    manifest = run.folder / "dataset" / "manifest.parquet"
+    if manifest.is_file() and facts.get("dataHash") != sha256_file(manifest)[:20]:
+        yield f"was made from another {manifest}"
+    if experiment not in run.config["train"]["experiments"]:
+        return
+    if facts.get("recipeHash") != recipe.load(run.config, experiment).hash(run.config, experiment):
+        yield "was made with another recipe than the config's"
+
+
+def check_scores(run: Run) -> Iterator[Finding]:
+    """The table of scores, made again from the stored predictions."""
+    path = run.folder / "evaluation" / "scores.parquet"
+    if not path.is_file() or run.quick:
+        return
+    evaluate = run.config["evaluate"]
+    files = [
+        run.folder / "evaluation" / experiment / f"{benchmark}.parquet"
+        for experiment in run.config["train"]["experiments"]
+        for benchmark in evaluate["benchmarks"]
+    ]
+    made, _ = scores_of(files, list(evaluate["prompts"]), evaluate["bootstrap"], run.config["seed"])
+    if tables.as_table(made, tables.SCORES).equals(tables.read(path).replace_schema_metadata(None)):
+        yield ok("evaluation", f"{len(made)} scores follow from the stored predictions")
+    else:
+        yield error(str(path), f"does not follow from the stored predictions. {_remake(path)}")
+
+
+def _grouped(rows: Iterable[Row], column: str, folder: Path) -> dict[Path, list[Row]]:
+    grouped: dict[Path, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[folder / row[column]].append(row)
+    return dict(sorted(grouped.items()))
+
+
+def _check_tars(
+    run: Run,
+    about: str,
+    by_tar: Mapping[Path, list[Row]],
+    differing: Callable[[Run, Path, list[Row]], Iterator[str]],
+    table: Path,
+    key: str = "candidateID",
+) -> Iterator[Finding]:
+    """One finding for each tar that is not as `table` says, or one that all are."""
+    wrong, total = 0, sum(map(len, by_tar.values()))
+    with Progress(total=total, desc=about, unit="pictures", disable=run.quick or not total) as progress:
+        for tar, rows in by_tar.items():
+            if (says := _tar_differs(run, tar, rows, differing)) is not None:
+                wrong += 1
+                yield error(str(tar), f"{says}. {_remake(table)}")
+            progress.update(len(rows))
+    if not wrong:
+        yield ok(about, f"{total:,} pictures in {len(by_tar)} tars are as {table.name} says")
+
+
+def _tar_differs(
+    run: Run, tar: Path, rows: list[Row], differing: Callable[[Run, Path, list[Row]], Iterator[str]]
+) -> str | None:
+    if not tar.is_file():
+        return f"is gone, with {len(rows):,} pictures"
+    try:
+        names = list(differing(run, tar, rows))
+    except UserError as failure:
+        return str(failure).removeprefix(f"{tar} ")
+    return f"{len(names):,} of {len(rows):,} pictures are gone or changed: {_some(names)}" if names else None
+
+
+def _remake(path: Path) -> str:
+    """What to type; what is whole is kept by the stages themselves."""
+    return f"Type: rm {path} and {RUN}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")

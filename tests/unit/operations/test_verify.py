@@ -1,0 +1,159 @@
+"""What is gone or changed is named, with the file and what to type; what is whole is left in peace."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from unit.report.conftest import Run as Made
+
+import verify as program
+from kg2clip import tables
+from kg2clip.files import write_json
+from kg2clip.operations import declared, verify
+from kg2clip.operations.findings import Finding
+from kg2clip.operations.verify import Run
+from kg2clip.settings import ROOT
+
+
+def wrong(made: Made, quick: bool = False) -> list[Finding]:
+    return [found for found in verify.verify(Run(made.folder, made.settings, quick)) if found.level == "error"]
+
+
+def flip(path: Path, offset: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content)
+
+
+def middle_of_a_picture(made: Made, table: str, tar_column: str) -> int:
+    row = next(row for row in tables.read(made.folder / table).to_pylist() if row[tar_column])
+    return row["offset"] + row["size"] // 2
+
+
+def test_a_finished_run_is_as_its_tables_say(finished: Made) -> None:
+    assert wrong(finished) == wrong(finished, quick=True) == []
+
+
+def set_metric(made: Made, key: str) -> None:
+    path = made.folder / "models" / "main" / "metrics.json"
+    write_json(path, {**json.loads(path.read_text()), key: "0" * 20})
+
+
+def drop_attribution(made: Made) -> None:
+    path = made.folder / "dataset" / "attribution.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def improve_a_score(made: Made) -> None:
+    path = made.folder / "evaluation" / "scores.parquet"
+    rows = tables.read(path).to_pylist()
+    rows[0]["value"] += 0.01
+    tables.write(rows, tables.SCORES, path)
+
+
+def tear(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+DAMAGES: dict[str, tuple[Callable[[Made], object], str, bool]] = {  # what is done; the file named; seen by --quick too
+    "a raw byte": (lambda made: flip(made.folder / "download/commons-000/00000.tar", 700), "00000.tar", False),
+    "a raw tar": (lambda made: (made.folder / "download/commons-000/00000.tar").write_bytes(b""), "00000.tar", True),
+    "a decoded tar": (lambda made: (made.folder / "curate/commons-001/00000.tar").unlink(), "00000.tar", True),
+    "a torn decoded tar": (lambda made: (made.folder / "curate/commons-001/00000.tar").write_bytes(b"x"), "00000.tar", True),
+    "a packed byte": (
+        lambda made: flip(
+            made.folder / "dataset/train-00000.tar", middle_of_a_picture(made, "dataset/manifest.parquet", "shard")
+        ),
+        "train-00000.tar",
+        False,
+    ),
+    "a byte of a shard's header": (lambda made: flip(made.folder / "dataset/train-00000.tar", 10), "train-00000.tar", False),
+    "a shard": (lambda made: (made.folder / "dataset/train-00000.tar").unlink(), "train-00000.tar", True),
+    "a stray shard": (lambda made: (made.folder / "dataset/train-00009.tar").touch(), "train-00009.tar", True),
+    "sizes": (lambda made: write_json(made.folder / "dataset/sizes.json", {"train-00000.tar": 1}), "sizes.json", True),
+    "no sizes": (lambda made: (made.folder / "dataset/sizes.json").unlink(), "sizes.json", True),
+    "a credit line": (drop_attribution, "attribution.csv", True),
+    "torn croissant": (lambda made: tear(made.folder / "dataset/croissant.json"), "croissant.json", True),
+    "torn weights": (lambda made: tear(made.folder / "models/main/open_clip_model.safetensors"), "safetensors", True),
+    "a weight": (lambda made: flip(made.folder / "models/main/open_clip_model.safetensors", -1), "safetensors", False),
+    "other data": (lambda made: set_metric(made, "dataHash"), "metrics.json", True),
+    "another recipe": (lambda made: set_metric(made, "recipeHash"), "metrics.json", True),
+    "a better score": (improve_a_score, "scores.parquet", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_gone_or_changed_is_named_with_what_to_type(finished: Made, damage: str) -> None:
+    hurt, file, seen_by_quick = DAMAGES[damage]
+    hurt(finished)
+    found = wrong(finished)
+    assert [finding for finding in found if finding.about.endswith(file)], found
+    assert all("rm " in finding.says for finding in found)
+    assert bool(wrong(finished, quick=True)) == seen_by_quick
+
+
+def test_an_unreadable_table_is_named_and_the_rest_still_checked(finished: Made) -> None:
+    tear(finished.folder / "curate" / "decisions.parquet")
+    tear(finished.folder / "dataset" / "manifest.parquet")
+    flip(finished.folder / "download" / "commons-000" / "00000.tar", 700)
+    named = {Path(finding.about).name for finding in wrong(finished)}
+    assert {"decisions.parquet", "manifest.parquet", "00000.tar"} <= named
+
+
+def test_a_declared_file_that_is_gone_is_told_from_one_that_is_not_made_yet(finished: Made) -> None:
+    (finished.folder / "knowledge" / "entities.parquet").unlink()  # its provenance stands
+    found = list(verify.check_presence(Run(finished.folder, finished.settings)))
+    gone = [finding.about for finding in found if finding.level == "error"]
+    assert str(finished.folder / "knowledge" / "entities.parquet") in gone
+    assert [finding.level for finding in found if "make_report" in finding.says or "not done" in finding.says] == [
+        "warning"
+    ]
+
+
+def test_the_program_says_it_with_its_exit_status(
+    finished: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip(finished.folder / "download" / "commons-000" / "00000.tar", 700)
+    options = ["--results", str(finished.folder), "--config", str(finished.config)]
+    monkeypatch.setattr(sys, "argv", ["verify.py", *options])
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 1
+    assert "download/commons-000/00000.tar" in capsys.readouterr().out
+
+
+def rule_blocks() -> dict[str, str]:
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    return {name: block for name, block in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)}
+
+
+def test_every_declared_file_is_among_the_targets() -> None:
+    """So that one that is deleted is made again, provenance included: whole outputs of rules, all of their wildcards."""
+    common = (ROOT / "rules" / "common.smk").read_text()
+    targets = common[common.index("def targets():") :]
+    blocks = rule_blocks()
+    assert len(blocks) > 10
+    for name in blocks:
+        assert f"rules.{name}.output" in targets, name
+        assert not re.search(rf"rules\.{name}\.output\.\w", targets), name
+
+
+def test_the_list_of_declared_files_is_that_of_the_rules(finished: Made) -> None:
+    settings = {**finished.settings, "mirror": {}}
+    ours: dict[str, set[str]] = {}
+    for step in declared.steps(settings):
+        rule, _, values = step.name.partition(".")
+        wildcards = {"search_images": ["search"], "fetch_batch": ["batch"], "decode_batch": ["batch"],
+                     "train_model": ["experiment"], "evaluate_model": ["experiment", "benchmark"]}.get(rule, [])  # fmt: skip
+        filled = dict(zip(wildcards, values.split("."), strict=True)) if wildcards else {}
+        block = rule_blocks()[rule]
+        output = block[block.index("    output:") : block.index("    log:")]
+        promised = {path.format(**filled) for path in re.findall(r'"<results>/([^"]+)"', output)}
+        assert promised == {*step.files, step.provenance}
+        ours.setdefault(rule, set()).update(promised)
+    assert set(ours) == set(rule_blocks())
