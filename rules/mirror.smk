@@ -6,6 +6,8 @@ rule score_against_truth:
         truth="<results>/mirror/truth.parquet",
         decisions="<results>/curate/decisions.parquet",
         dataset="<results>/dataset/manifest.parquet",
+        hits=expand("<results>/search/{search}.hits.parquet", search=SEARCHES),
+        entities="<results>/knowledge/entities.parquet",
     output:
         scores="<results>/mirror/scores.parquet",
         misses="<results>/mirror/misses.parquet",
@@ -23,5 +25,5 @@ rule score_against_truth:
         code=code("score_against_truth"),
     shell:
         "python scripts/score_against_truth.py --truth {input.truth} --decisions {input.decisions}"
-        " --dataset {input.dataset} --scores {output.scores} --misses {output.misses}"
+        " --dataset {input.dataset} --hits {input.hits} --entities {input.entities} --scores {output.scores} --misses {output.misses}"
         " --provenance {output.provenance} 2>&1 | tee {log}"

@@ -249,3 +249,33 @@ def share(hits: int, total: int) -> tuple[float | None, float | None, float | No
         return None, None, None
     interval = binomtest(hits, total).proportion_ci(0.95, method="wilson")
     return hits / total, float(interval.low), float(interval.high)
+
+
+def score_sources(
+    truth: Sequence[Row], hits: Mapping[str, Sequence[Row]], names: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """How many of a source's finds, pairs of picture and entity, show the entity: its search's precision.
+
+    Args:
+        hits: entityID and candidateID of the hits, by source; those whose picture the truth does not name are left out.
+        names: scientific names by entityID.
+    """
+    shown = {row["candidateID"]: row["pictured"] for row in truth if row["pictured"]}
+    scores = []
+    for source, rows in hits.items():
+        finds = {(row["candidateID"], row["entityID"]) for row in rows if row["candidateID"] in shown}
+        right = sum(shown[candidate] == names.get(entity) for candidate, entity in finds)
+        precision, low, high = share(right, len(finds))
+        scores.append(
+            {
+                "detector": "pictures of the entity asked for",
+                "kind": source,
+                "found": len(finds),
+                "truePositives": right,
+                "falsePositives": len(finds) - right,
+                "precision": precision,
+                "precisionLow": low,
+                "precisionHigh": high,
+            }
+        )
+    return scores

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kg2clip.report import sources
 from kg2clip.report.accuracy import Accuracy
 from kg2clip.report.coverage import Taxon
 from kg2clip.report.filters import REASONS
@@ -50,12 +51,21 @@ def _missing_parts(results: Results, funnel: Funnel, taxa: Sequence[Taxon]) -> I
         yield Notice(
             "warning", "This run was allowed to go on without what a source or host did not give (accept_partial)."
         )
+    for gap in sources.missing(results):
+        yield Notice("warning", f"Incomplete search: {gap}.")
     downloads = [loss for step in funnel.steps if step.stage == "download" for loss in step.losses]
     if unfetched := sum(loss.count for loss in downloads if may_pass(loss.reason)):
         yield Notice(
             "warning", f"Incomplete: {unfetched:,} of {funnel.candidates:,} candidates could not be fetched for now."
         )
-    if empty := [taxon.entity["scientificName"] or taxon.entity["entityID"] for taxon in taxa if not taxon.kept]:
+    wanted = results.settings["search"]["per_entity"]
+    if poor := [_name(taxon) for taxon in taxa if taxon.candidates < wanted]:
+        yield Notice(
+            "note",
+            f"Entities for which fewer than {wanted:,} pictures were found (search.per_entity): {len(poor):,} of "
+            f"{len(taxa):,} ({_listed(poor)}).",
+        )
+    if empty := [_name(taxon) for taxon in taxa if not taxon.kept]:
         yield Notice("warning", f"Entities without a kept picture: {len(empty):,} of {len(taxa):,} ({_listed(empty)}).")
 
 
@@ -82,6 +92,10 @@ def _texts(mix: TextMix) -> Iterator[Notice]:
             f"{mix.without_web:,} of {mix.pictures:,} pictures came without a usable text of their own; "
             "texts from the graph stand in.",
         )
+
+
+def _name(taxon: Taxon) -> str:
+    return str(taxon.entity["scientificName"] or taxon.entity["entityID"])
 
 
 def _listed(names: Sequence[str]) -> str:

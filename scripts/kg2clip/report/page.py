@@ -11,7 +11,19 @@ import jinja2
 from markupsafe import Markup
 
 from kg2clip import provenance
-from kg2clip.report import accuracy, charts, coverage, filters, funnel, galleries, history, notices, texts, truth
+from kg2clip.report import (
+    accuracy,
+    charts,
+    coverage,
+    filters,
+    funnel,
+    galleries,
+    history,
+    notices,
+    sources,
+    texts,
+    truth,
+)
 from kg2clip.report.coverage import Taxon
 from kg2clip.report.pictures import Pictures
 from kg2clip.report.results import Results, Row
@@ -65,7 +77,7 @@ def render(results: Results, date: str | None = None) -> tuple[str, dict[str, An
         "leaks": galleries.leaks(results),
         "truth": truth.measure(results, pictures),
         "licences": _licences(results),
-        "sources": _sources(results),
+        "sources": sources.measure(results),
         "steps": history.steps(records),
         "notices": notices.gather(results, counted, taxa, mix, scores),
         "charts": {
@@ -162,11 +174,4 @@ def _licences(results: Results) -> list[Row]:
         "SELECT coalesce(license, 'unknown') AS license, min(licenseURL) AS url, count(*) AS pictures, "
         "count(DISTINCT nullif(creator, '')) AS creators, count(*) FILTER (coalesce(creator, '') = '') AS nameless "
         "FROM dataset GROUP BY coalesce(license, 'unknown') ORDER BY pictures DESC, 1"
-    )
-
-
-def _sources(results: Results) -> list[Row]:
-    return results.rows(
-        "SELECT source, count(*) AS candidates, count(*) FILTER (d.kept) AS kept FROM candidates "
-        "LEFT JOIN decisions d USING (candidateID) GROUP BY source ORDER BY kept DESC, source"
     )

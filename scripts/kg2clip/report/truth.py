@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from kg2clip.report.pictures import Pictures, Thumbnail
 from kg2clip.report.results import Results, Row, check_columns
+from kg2clip.report.sources import PRECISION
 
 MISSES = 12  # of one detector, kind and outcome
 
@@ -65,7 +66,10 @@ def measure(results: Results, pictures: Pictures) -> Truth | None:
     if not scores.is_file():
         return None
     check_columns(scores, SCORES)
-    rows = results.rows("SELECT * FROM read_parquet(?) ORDER BY detector, kind", [str(scores)])
+    # What the sources found is no detector's work and stands beside the sources.
+    rows = results.rows(
+        "SELECT * FROM read_parquet(?) WHERE detector <> ? ORDER BY detector, kind", [str(scores), PRECISION]
+    )
     if not misses.is_file():
         return Truth(tuple(rows), ())
     check_columns(misses, MISS)

@@ -19,6 +19,7 @@ from kg2clip.errors import UserError
 from kg2clip.files import atomic_path
 
 MEMORY = "4GB"  # DuckDB's share; with what lies outside its count the program stays below 8 GB
+PART = 1_000_000  # hits whose lists are gathered at a time
 BATCH = 50_000  # rows of the output that are in Python's hands at a time
 
 # What another link of the same picture may add where the first one says nothing.
@@ -28,29 +29,39 @@ CREDIT = ("license", "licenseOriginal", "licenseURL", "creator", "rightsHolder")
 
 # A hit's place is its number in the order of asking: a picture stands for itself with the columns of the hit that was
 # found first. A candidate whose hits bear several keys takes one of them for all, so that it is never in two pictures.
-PICTURES = """
+PLACED = """
 CREATE VIEW hits AS {parts};
 CREATE TABLE keyed AS
     SELECT hash(candidateID) AS candidate, min(hash(pictureKey)) AS picture FROM hits GROUP BY ALL;
-CREATE VIEW placed AS SELECT hits.*, picture, candidate FROM hits JOIN keyed ON candidate = hash(candidateID);
-CREATE TABLE pictures AS
-    SELECT picture, min(place) AS place, min(rank) AS rank, min(candidate) <> max(candidate) AS linked,
-           list_sort(list(DISTINCT queryID)) AS queryIDs, list_sort(list(DISTINCT entityID)) AS entityIDs
-    FROM placed GROUP BY picture;
+CREATE TABLE placed AS
+    SELECT picture, candidate, place, rank, queryID, entityID FROM hits JOIN keyed ON candidate = hash(candidateID);
+DROP TABLE keyed;
+"""
+
+# Lists that are being gathered can't leave memory, so they are gathered for a part of the pictures at a time.
+PICTURES = """
+SELECT picture, min(place) AS place, min(rank) AS rank, min(candidate) <> max(candidate) AS linked,
+       list_sort(list(DISTINCT queryID)) AS queryIDs, list_sort(list(DISTINCT entityID)) AS entityIDs
+FROM placed WHERE {part} GROUP BY picture
+"""
+
+MEMBERS = """
+CREATE TABLE members AS
+WITH firsts AS (
+    SELECT picture, candidate, min(placed.place) AS place
+    FROM placed SEMI JOIN (FROM pictures WHERE linked) USING (picture) GROUP BY ALL
+)
+SELECT hits.*, picture FROM hits JOIN firsts USING (place);
+DROP TABLE placed;
 """
 
 LINKS = """
-CREATE TABLE links AS
-WITH members AS (
-    SELECT placed.* FROM placed JOIN pictures USING (picture) WHERE linked
-    QUALIFY row_number() OVER (PARTITION BY candidate ORDER BY placed.place) = 1
-)
 SELECT picture,
        list({{candidateID: candidateID, source: source, sourceID: sourceID, accessURI: accessURI}}
             ORDER BY place)[2:] AS links,
        arg_min({{{credit}}}, place) FILTER (license <> 'unknown') AS credit,
        {filled}
-FROM members GROUP BY picture;
+FROM members WHERE {part} GROUP BY picture
 """
 
 # Entities are at odds unless one of them lies below all the others (a species and its genus are not).
@@ -98,8 +109,7 @@ def merge_hits(hits: Sequence[Path], entities: Path, output: Path) -> dict[str, 
             config={"memory_limit": MEMORY, "temp_directory": spill, "preserve_insertion_order": False},
         )
         try:
-            for statement in _statements(hits, entities):
-                database.execute(statement)
+            _gather(database, hits, entities)
             rows = database.sql(_candidates()).to_arrow_reader(BATCH)
             with (
                 atomic_path(output) as temporary,
@@ -118,19 +128,29 @@ def merge_hits(hits: Sequence[Path], entities: Path, output: Path) -> dict[str, 
             database.close()
 
 
-def _statements(hits: Sequence[Path], entities: Path) -> list[str]:
+def _gather(database: duckdb.DuckDBPyConnection, hits: Sequence[Path], entities: Path) -> None:
+    """Make the tables `pictures`, `links` and `conflicts`."""
     parts = (
         f"SELECT * EXCLUDE (file_row_number), ({number}::BIGINT << 40) + file_row_number AS place "
         f"FROM read_parquet('{_quoted(path)}', file_row_number = true)"
         for number, path in enumerate(hits)
     )
+    database.execute(PLACED.format(parts=" UNION ALL BY NAME ".join(parts)))
+    count = sum(database.execute("SELECT count(*) FROM placed").fetchone() or ())
+    _in_parts(database, "pictures", PICTURES, count)
+    database.execute(MEMBERS)
     filled = ", ".join(f"arg_min({_some(name)}, place) AS {name}" for name in FILLED)
     credit = ", ".join(f"{name}: {name}" for name in CREDIT)
-    return [
-        PICTURES.format(parts=" UNION ALL BY NAME ".join(parts)),
-        LINKS.format(credit=credit, filled=filled),
-        CONFLICTS.format(entities=_quoted(entities)),
-    ]
+    _in_parts(database, "links", LINKS, count, filled=filled, credit=credit)
+    database.execute(CONFLICTS.format(entities=_quoted(entities)))
+
+
+def _in_parts(database: duckdb.DuckDBPyConnection, table: str, query: str, hits: int, **words: str) -> None:
+    """Make a table of a query over all pictures, so many at a time that about PART hits are in memory."""
+    parts = 1 + hits // PART
+    for number in range(parts):
+        made = query.format(part=f"picture % {parts} = {number}", **words)
+        database.execute(f"INSERT INTO {table} {made}" if number else f"CREATE TABLE {table} AS {made}")
 
 
 def _candidates() -> str:

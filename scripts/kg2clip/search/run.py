@@ -183,7 +183,8 @@ class Search:
             "calls made": self._answers.calls,
             "answers kept from before": self._answers.kept,
         }
-        return counts | ({"calls in all runs": self._answers.store.calls} if self._answers.calls else {})
+        asked = self._answers.calls or self._answers.kept
+        return counts | ({"calls in all runs": self._answers.store.calls} if asked else {})
 
     def missing(self) -> str | None:
         """What is missing and what to type, if some entities were not searched to their end."""

@@ -205,7 +205,14 @@ def _candidates(folder: Path, per_species: int) -> list[dict[str, Any]]:
                     "rank": number,
                 }
             )
+    # The first of them has a link at another source too; that source found nothing else.
+    link = {"candidateID": "elsewhere", "source": "wikidata", "sourceID": "x", "accessURI": "http://other.test/x.jpg"}
+    rows[0]["links"] = [link]
     tables.write(rows, tables.CANDIDATES, folder / "search" / "candidates.parquet")
+    hits = [{"candidateID": row["candidateID"], "entityID": row["entityIDs"][0]} for row in rows]
+    tables.write(hits + hits[:9], tables.HITS, folder / "search" / "commons.hits.parquet")
+    tables.write(hits[:5], tables.HITS, folder / "search" / "commons-attributes.hits.parquet")
+    tables.write([{"candidateID": "elsewhere"}], tables.HITS, folder / "search" / "wikidata.hits.parquet")
     return rows
 
 

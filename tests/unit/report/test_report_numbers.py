@@ -10,7 +10,7 @@ import pytest
 
 from kg2clip import tables
 from kg2clip.files import write_json
-from kg2clip.report import accuracy, charts, coverage, funnel, galleries, history, notices, texts
+from kg2clip.report import accuracy, charts, coverage, funnel, galleries, history, notices, sources, texts
 from kg2clip.report.pictures import Pictures, thumbnail
 from kg2clip.report.truth import measure as measure_truth
 
@@ -278,3 +278,39 @@ def test_a_chart_takes_many_entities_and_a_long_history(run: Any) -> None:
     lines = tuple({"step": step, "loss": 1.0, "lr": 0.1} for step in range(10_001))
     svg = charts.loss_curve([history.Training("main", "demo", lines, ())])
     assert svg is not None and len(svg) < 60_000
+
+
+def test_sources_stand_side_by_side(run: Any) -> None:
+    for search, source, calls in (
+        ("wikidata", "wikidata", 1),
+        ("commons", "commons", 30),
+        ("commons-attributes", "commons", 42),
+    ):
+        record = {"step": f"search_images.{search}", "source": source, "counts": {"calls in all runs": calls}}
+        write_json(run.folder / "provenance" / f"search_images.{search}.json", record)
+    scores = run.folder / "mirror" / "scores.parquet"
+    precise = {
+        "detector": sources.PRECISION,
+        "kind": "commons",
+        "precision": 0.9,
+        "precisionLow": 0.8,
+        "precisionHigh": 0.95,
+    }
+    tables.write([*tables.read(scores).to_pylist(), precise], tables.read(scores).schema, scores)
+    rows = {row["source"]: row for row in sources.measure(run.open())}
+    assert list(rows) == ["wikidata", "commons"], "in the order of the config"
+    assert (rows["commons"]["hits"], rows["commons"]["pictures"], rows["commons"]["alone"]) == (84, 70, 69)
+    assert (rows["wikidata"]["hits"], rows["wikidata"]["pictures"], rows["wikidata"]["alone"]) == (1, 1, 0)
+    assert rows["commons"]["kept"] == run.kept and rows["commons"]["unknown"] == 0
+    assert (rows["wikidata"]["calls"], rows["commons"]["calls"]) == (1, 42), "both searches write to one ledger"
+    assert rows["commons"]["precision"]["value"] == 0.9 and rows["wikidata"]["precision"] is None
+    html = run.html()
+    assert "Sources side by side" in html and sources.PRECISION not in html
+
+
+def test_a_search_that_ended_early_is_said(run: Any) -> None:
+    gap = "commons: 40 of 60 entities are not searched to their end"
+    record = {"step": "search_images.commons", "source": "commons", "counts": {}, "missing": gap}
+    write_json(run.folder / "provenance" / "search_images.commons.json", record)
+    assert f"Incomplete search: {gap}." in run.html()
+    assert "fewer than 300 pictures were found" in run.html()
