@@ -38,6 +38,11 @@ class Classifier:
     collisions: int  # classes whose name is also another's, as the model sees it
     truncated: int  # classes with a text longer than the context
 
+    def cosines(self, pictures: Floats) -> Floats:
+        """Cosine of each picture [n, d] with each class that has a name: [n, m], in the order of `labels`."""
+        similar: Floats = (pictures @ self.embeddings.T)[:, self.rows]
+        return similar
+
 
 class Model:
     """An exported model, with open_clip's own evaluation preprocessing (Pillow, bicubic), so that numbers compare."""
@@ -58,23 +63,33 @@ class Model:
         if not (folder / "open_clip_model.safetensors").is_file():  # open_clip would go on with random weights
             raise UserError(f"{folder} holds no weights (open_clip_model.safetensors); train the model again")
         self._model: Any = model.eval()
-        self._preprocess: Callable[[Image.Image], torch.Tensor] = preprocess
+        self.preprocess: Callable[[Image.Image], torch.Tensor] = preprocess
         self._device = device
 
+    @property
+    def logit_scale(self) -> float:
+        """What the model multiplies cosines by before the softmax."""
+        return float(self._model.logit_scale.detach().exp())
+
     @torch.inference_mode()
+    def embed(self, batch: torch.Tensor) -> Floats:
+        """Normalised embeddings, float32 [n, d], of pictures that `preprocess` made [n, 3, side, side]."""
+        embedded: Floats = self._model.encode_image(batch.to(self._device), normalize=True).float().cpu().numpy()
+        return embedded
+
     def embed_pictures(self, pictures: Sequence[Picture], workers: int, name: str) -> Floats:
         """Normalised embeddings, float32 [n, d].
 
         Raises:
             UserError: a picture can't be decoded.
         """
-        loader = DataLoader(_Decoded(pictures, self._preprocess), batch_size=None, num_workers=workers)
+        loader = DataLoader(_Decoded(pictures, self.preprocess), batch_size=None, num_workers=workers)
         embedded: list[Floats] = []
         with Progress(total=len(pictures), desc=name, unit="pictures") as bar:
             for batch in loader:
                 if isinstance(batch, str):
                     raise UserError(batch)
-                embedded.append(self._model.encode_image(batch.to(self._device), normalize=True).float().cpu().numpy())
+                embedded.append(self.embed(batch))
                 bar.update(len(batch))
         return np.concatenate(embedded)
 
@@ -122,7 +137,7 @@ def best_labels(pictures: Floats, classifier: Classifier, count: int = BEST) -> 
     count = min(count, len(classifier.labels))
     labels, scores = [], []
     for start in range(0, len(pictures), ROWS):
-        cosines = (pictures[start : start + ROWS] @ classifier.embeddings.T)[:, classifier.rows]
+        cosines = classifier.cosines(pictures[start : start + ROWS])
         lines = np.arange(len(cosines))
         for _ in range(count):
             best = cosines.argmax(axis=1)  # of equal ones the first, which no sorting function for top k promises
