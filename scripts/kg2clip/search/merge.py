@@ -6,12 +6,12 @@ million need hardly more memory than one million.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kg2clip import tables
@@ -20,7 +20,7 @@ from kg2clip.files import atomic_path
 
 MEMORY = "4GB"  # DuckDB's share; with what lies outside its count the program stays below 8 GB
 PART = 1_000_000  # hits whose lists are gathered at a time
-BATCH = 50_000  # rows of the output that are in Python's hands at a time
+GROUP = 50_000  # rows of a row group of the output
 
 # What another link of the same picture may add where the first one says nothing.
 TEXTS = ("title", "altText", "description", "caption")
@@ -80,11 +80,17 @@ WITH several AS (
 SELECT DISTINCT picture FROM several WHERE picture NOT IN (FROM lowest);
 """
 
+# Joined in two steps: first only the wide rows, with little beside them, then part by part all that belongs to them.
+BEST = """
+CREATE TABLE best AS SELECT hits.*, picture FROM hits JOIN (SELECT place, picture FROM pictures) USING (place)
+"""
+
 CANDIDATES = """
 SELECT {columns}, queryIDs, entityIDs, conflicts.picture IS NOT NULL AS conflict, pictures.rank, links
-FROM hits JOIN pictures USING (place)
-LEFT JOIN links ON links.picture = pictures.picture
-LEFT JOIN conflicts ON conflicts.picture = pictures.picture
+FROM (FROM best WHERE candidateID >= '{low}' AND candidateID < '{high}') hits
+JOIN pictures ON pictures.picture = hits.picture
+LEFT JOIN links ON links.picture = hits.picture
+LEFT JOIN conflicts ON conflicts.picture = hits.picture
 ORDER BY candidateID
 """
 
@@ -110,14 +116,9 @@ def merge_hits(hits: Sequence[Path], entities: Path, output: Path) -> dict[str, 
         )
         try:
             _gather(database, hits, entities)
-            rows = database.sql(_candidates()).to_arrow_reader(BATCH)
-            with (
-                atomic_path(output) as temporary,
-                pq.ParquetWriter(temporary, tables.CANDIDATES, compression="zstd") as file,
-            ):
-                for batch in rows:
-                    file.write_table(tables.as_table(pa.Table.from_batches([batch]), tables.CANDIDATES))
-            return _count(database)
+            counts = _count(database)
+            _write(database, counts["hits"], output)
+            return counts
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             said = " ".join(str(error).split("LINE")[0].split())[:500]
             raise UserError(
@@ -145,6 +146,17 @@ def _gather(database: duckdb.DuckDBPyConnection, hits: Sequence[Path], entities:
     database.execute(CONFLICTS.format(entities=_quoted(entities)))
 
 
+def _write(database: duckdb.DuckDBPyConnection, hits: int, output: Path) -> None:
+    """Write the candidates in the order of their ids, part by part: ids are hashes, so parts are of one size."""
+    parts = 1 + hits // PART
+    bounds = ["", *(f"{256 * number // parts:02x}" for number in range(1, parts)), "\U0010ffff"]
+    database.execute(BEST)
+    with atomic_path(output) as temporary, pq.ParquetWriter(temporary, tables.CANDIDATES, compression="zstd") as file:
+        for low, high in itertools.pairwise(bounds):
+            part = database.sql(_candidates(low, high)).to_arrow_table()
+            file.write_table(tables.as_table(part, tables.CANDIDATES), row_group_size=GROUP)
+
+
 def _in_parts(database: duckdb.DuckDBPyConnection, table: str, query: str, hits: int, **words: str) -> None:
     """Make a table of a query over all pictures, so many at a time that about PART hits are in memory."""
     parts = 1 + hits // PART
@@ -153,7 +165,7 @@ def _in_parts(database: duckdb.DuckDBPyConnection, table: str, query: str, hits:
         database.execute(f"INSERT INTO {table} {made}" if number else f"CREATE TABLE {table} AS {made}")
 
 
-def _candidates() -> str:
+def _candidates(low: str, high: str) -> str:
     columns = []
     for name in tables.HITS.names:
         if name in FILLED:
@@ -163,7 +175,7 @@ def _candidates() -> str:
             columns.append(f"CASE WHEN {known} THEN hits.{name} ELSE credit.{name} END AS {name}")
         elif name in tables.CANDIDATES.names and name != "rank":
             columns.append(f"hits.{name}")
-    return CANDIDATES.format(columns=", ".join(columns))
+    return CANDIDATES.format(columns=", ".join(columns), low=low, high=high)
 
 
 def _some(name: str, table: str = "") -> str:
