@@ -38,7 +38,8 @@ def main() -> None:
     settings.add_config_option(parser)
     arguments = parser.parse_args()
     config = settings.load(arguments.config)
-    html, counts = page.render(open_results(arguments.results, config))
+    made = provenance.now()
+    html, counts = page.render(open_results(arguments.results, config), made)
     files.write_text(arguments.output, html)
     provenance.write(
         arguments.provenance,
@@ -47,6 +48,7 @@ def main() -> None:
         SECTIONS,
         counts=counts,
         packages=("altair", "duckdb", "jinja2", "pillow", "vl-convert-python"),
+        made=made,
     )
 
 

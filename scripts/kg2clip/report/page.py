@@ -33,17 +33,18 @@ STEP = "make_report"  # its own record is of the last time, so it is left out
 MAX_ENTITY_ROWS = 3_000  # with all their attributes: about 1 kB a row
 
 
-def render(results: Results, date: str | None = None) -> tuple[str, dict[str, Any]]:
+def render(results: Results, date: str | None = None, pictures: Pictures | None = None) -> tuple[str, dict[str, Any]]:
     """Compute everything and fill the page in.
 
     Args:
         results: the opened run.
         date: what the page says about when it was made (default: now).
+        pictures: where its pictures come from (default: the run's tars).
 
     Returns:
         The HTML and the counts for the provenance file.
     """
-    pictures = Pictures(results)
+    pictures = pictures or Pictures(results)
     counted = funnel.measure(results)
     groups = coverage.measure(results)
     taxa = coverage.all_taxa(groups)

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from unit.report.conftest import Run, jpeg, make_run, noise_picture, write_tar
 
-from kg2clip import tables
+from kg2clip import settings, tables
 from kg2clip.dataset import papers
 from kg2clip.evaluate.scores import scores_of
-from kg2clip.files import sha256_bytes, sha256_file, write_json
+from kg2clip.files import sha256_bytes, sha256_file, write_json, write_text
 from kg2clip.operations import declared
+from kg2clip.report import page
+from kg2clip.search.order import searches
 from kg2clip.train import recipe
+
+DATE = "2026-11-20T10:00:00Z"
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Made once, copied for each test."""
+    return finish(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture
-def finished(tmp_path: Path) -> Run:
+def finished(finished_once: Run, tmp_path: Path) -> Run:
     """A run of which everything is as its tables say."""
-    made = make_run(tmp_path)
+    folder = shutil.copytree(finished_once.folder, tmp_path / "results" / "bees")
+    return dataclasses.replace(finished_once, folder=folder, settings=copy.deepcopy(finished_once.settings))
+
+
+def finish(root: Path) -> Run:
+    """Complete the report's synthetic run under `root`."""
+    made = make_run(root)
+    lanes = {"commons": {"hosts": ["upload.test"], "batches": 2}, "web": {"hosts": [], "batches": 1}}
+    write_json(made.config, {**json.loads(made.config.read_text()), "download": {"lanes": lanes}})
+    made.settings = settings.load(made.config)
+    for search in searches(made.settings):
+        tables.write([], tables.HITS, made.folder / "search" / f"{search}.hits.parquet")
+    tables.write([], tables.DOWNLOADS, made.folder / "download" / "web-000.manifest.parquet")
+    tables.write([], tables.FEATURES, made.folder / "curate" / "web-000.features.parquet")
     _fetch(made.folder)
     rows = tables.read(made.folder / "dataset" / "manifest.parquet").to_pylist()
     dataset = made.folder / "dataset"
@@ -38,8 +64,16 @@ def finished(tmp_path: Path) -> Run:
     tables.write(scores, tables.SCORES, made.folder / "evaluation" / "scores.parquet")
     for step in declared.steps(made.settings):
         if any((made.folder / file).is_file() for file in step.files):
-            write_json(made.folder / step.provenance, {"step": step.name, "date": "2026-11-20T10:00:00Z", "counts": {}})
+            write_json(made.folder / step.provenance, {"step": step.name, "date": DATE, "counts": {}})
+    report(made)
     return made
+
+
+def report(made: Run) -> None:
+    """Make the run's report, as scripts/make_report.py does."""
+    html, _ = page.render(made.open(), DATE)
+    write_text(made.folder / "report" / "index.html", html)
+    write_json(made.folder / "provenance" / "make_report.json", {"step": "make_report", "date": DATE, "made": DATE})
 
 
 def _fetch(folder: Path) -> None:

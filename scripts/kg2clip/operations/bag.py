@@ -1,0 +1,123 @@
+"""BagIt 1.0 (RFC 8493): a folder with the SHA-256 of every file beside it, as archives take and check it.
+
+Written by hand: PyPI's bagit lists tag files in the order of the file system, so two bags of one run would differ.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import unquote
+
+from kg2clip.errors import UserError
+from kg2clip.files import atomic_path, sha256_file, write_text
+from kg2clip.operations.findings import Finding, error, ok
+from kg2clip.progress import Progress
+
+PAYLOAD, MANIFEST, TAG_MANIFEST = "data", "manifest-sha256.txt", "tagmanifest-sha256.txt"
+TAGS = ("bag-info.txt", "bagit.txt", MANIFEST)
+ESCAPES = {"%": "%25", "\n": "%0A", "\r": "%0D"}  # RFC 8493, 2.1.3: what a path in a manifest must not hold as it is
+
+
+def write_tags(bag: Path, info: Mapping[str, str]) -> None:
+    """Make a bag of a folder whose payload lies in `data/`. The bytes depend on the payload and `info` alone."""
+    files = _payload(bag)
+    sizes = [(bag / name).stat().st_size for name in files]
+    write_text(bag / "bagit.txt", "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")
+    facts = {**info, "Payload-Oxum": f"{sum(sizes)}.{len(sizes)}"}
+    write_text(bag / "bag-info.txt", "".join(f"{key}: {' '.join(value.split())}\n" for key, value in facts.items()))
+    hashes = [(sha256_file(bag / name), name) for name in Progress(files, desc="checksums", unit="files")]
+    write_text(bag / MANIFEST, _lines(hashes))
+    write_text(bag / TAG_MANIFEST, _lines([(sha256_file(bag / name), name) for name in TAGS]))
+
+
+def check(bag: Path) -> Iterator[Finding]:
+    """Every file of a bag against its checksum; files that are gone or that no manifest names.
+
+    Raises:
+        UserError: the folder is no bag.
+    """
+    if not (bag / "bagit.txt").is_file() or not (bag / MANIFEST).is_file():
+        raise UserError(f"{bag} is no bundle: it has no bagit.txt and {MANIFEST}. Name the folder or the archive")
+    tags, payload = _read(bag / TAG_MANIFEST), _read(bag / MANIFEST)
+    wrong = 0
+    for name, sha256 in Progress(sorted({**tags, **payload}.items()), desc="checksums", unit="files"):
+        file = bag / name
+        if not file.is_file() or not file.resolve().is_relative_to(bag.resolve()):
+            wrong += 1
+            yield error(name, "is gone")
+        elif sha256_file(file) != sha256:
+            wrong += 1
+            yield error(name, "is not what was bundled: its SHA-256 is another")
+    for name in sorted(set(_payload(bag)) - set(payload)):
+        wrong += 1
+        yield error(name, "was not bundled")
+    for name in sorted(set(TAGS) - set(tags)):
+        wrong += 1
+        yield error(name, f"is not named in {TAG_MANIFEST}")
+    if not wrong:
+        yield ok("checksums", f"{len(payload)} files are what was bundled")
+
+
+def pack(bag: Path, archive: Path) -> None:
+    """Write a bag as .tar.gz, its folder's name at the top; equal bags give equal bytes."""
+    files = sorted(path for path in bag.rglob("*") if path.is_file())
+    with (
+        atomic_path(archive) as temporary,
+        open(temporary, "wb") as raw,
+        gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for path in Progress(files, desc=archive.name, unit="files"):
+            header = tarfile.TarInfo(f"{bag.name}/{path.relative_to(bag).as_posix()}")
+            header.size = path.stat().st_size
+            with open(path, "rb") as content:
+                tar.addfile(header, content)
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack a bag into a folder; nothing of it can land elsewhere. Returns the bag's own folder.
+
+    Raises:
+        UserError: no archive, or not of one folder.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+    except (tarfile.TarError, OSError, EOFError) as failure:
+        raise UserError(f"{archive} is no whole archive ({failure})") from None
+    found = list(folder.iterdir())
+    if len(found) != 1 or not found[0].is_dir():
+        raise UserError(f"{archive} is no bundle: it holds more than one folder")
+    return found[0]
+
+
+def _payload(bag: Path) -> list[str]:
+    return sorted(path.relative_to(bag).as_posix() for path in (bag / PAYLOAD).rglob("*") if path.is_file())
+
+
+def _lines(hashes: list[tuple[str, str]]) -> str:
+    return "".join(f"{sha256}  {name.translate(_ESCAPED)}\n" for sha256, name in hashes)
+
+
+_ESCAPED = str.maketrans(ESCAPES)
+
+
+def _read(path: Path) -> dict[str, str]:
+    """SHA-256 by file, of a manifest."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path} is gone: nothing says whether the bundle is whole") from None
+    except ValueError:
+        raise UserError(f"{path} is no text") from None
+    found = {}
+    for line in lines:
+        entry = re.fullmatch(r"([0-9a-f]{64})  ?(.+)", line)
+        if entry is None:
+            raise UserError(f"{path} holds a line that names no file: {line[:80]!r}")
+        found[unquote(entry[2])] = entry[1]
+    return found

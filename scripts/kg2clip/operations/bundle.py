@@ -1,0 +1,292 @@
+"""A finished run as an archive that others can check: tables, papers, models' cards, report, locks, code version.
+
+The payload is laid out as an RO-Crate 1.1 in a BagIt bag. It holds no pictures but the small ones of the report, no
+weights and no secrets, unless the first two are asked for. Its bytes follow from the run, the code and the
+installed packages alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kg2clip import codehash
+from kg2clip.errors import UserError
+from kg2clip.files import read_json, write_json, write_text
+from kg2clip.identifiers import stable_hash
+from kg2clip.operations import bag, declared, verify
+from kg2clip.operations.snapshots import Recorder
+from kg2clip.report import page
+from kg2clip.report.results import open_results
+from kg2clip.settings import ROOT, Settings
+
+CONFIG, RESULTS, SHOWN, VERSION = "config.yaml", "results", "report-pictures.json", "code/version.json"
+WEIGHTS = "open_clip_model.safetensors"
+# Undeclared, or of an earlier config: the report shows what is there.
+ALSO = ("dataset/sizes.json", "mirror/scores.parquet", "mirror/misses.parquet", "provenance/*.json")
+CLASSES = ("classnames.txt", "classes.json")
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD")
+SHORTEST_SECRET = 8  # characters; shorter values stand in texts by chance
+TEXTS = (".json", ".yaml", ".md", ".html", ".csv", ".txt", ".svg")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What goes into a bundle beside the tables."""
+
+    pictures: bool = False
+    models: bool = False
+
+
+def bundle(results: Path, config: Settings, target: Path, choice: Choice) -> None:
+    """Write the bundle as a folder.
+
+    Raises:
+        UserError: the run is not finished, its report is not what its tables give, a secret would get in, or `target`
+            is something else than a bundle.
+    """
+    _check_finished(results, config)
+    if target.exists() and not (target / "bagit.txt").is_file():
+        raise UserError(f"{target} is there already and is no bundle. Name another place with --output")
+    part = target.with_name(f".{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    data = part / bag.PAYLOAD
+    try:
+        date = _gather(results, config, data, choice)
+        check_secrets(data)
+        bag.write_tags(
+            part,
+            {
+                "Source-Organization": "made with kg2clip",
+                "External-Description": f"{config['project']}: data, models and report of a kg2clip run",
+                "Bagging-Date": date[:10],
+            },
+        )
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _gather(results: Path, config: Settings, data: Path, choice: Choice) -> str:
+    """Fill the payload; returns when the report was made."""
+    for file in files_of(results, config, choice):
+        _copy(results / file, data / RESULTS / file)
+    for name, benchmark in config["evaluate"]["benchmarks"].items():
+        for file in CLASSES:
+            if (Path(benchmark["path"]) / file).is_file():
+                _copy(Path(benchmark["path"]) / file, data / "benchmarks" / name / file)
+    write_text(data / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    for path in sorted([*(ROOT / "envs").iterdir(), *(ROOT / "config" / "recipes").iterdir()]):
+        _copy(path, data / "environment" / path.name if path.parent.name == "envs" else data / "recipes" / path.name)
+    write_text(data / "environment" / "installed.txt", _installed())
+    write_json(data / VERSION, _code_version())
+    record = read_json(results / "provenance" / "make_report.json")
+    date = str(record.get("made") or record["date"])
+    _render(results, config, data, date)
+    write_text(data / "README.md", _readme(config, choice, date))
+    write_json(data / "ro-crate-metadata.json", _crate(config, data, date))
+    return date
+
+
+def files_of(results: Path, config: Settings, choice: Choice) -> Iterator[str]:
+    """The files of a run that go into its bundle, by their names below its folder."""
+    files = {file for step in declared.steps(config) for file in (*step.files, step.provenance)}
+    patterns = (*ALSO, "dataset/train-*.tar") if choice.pictures else ALSO
+    files |= {path.relative_to(results).as_posix() for pattern in patterns for path in results.glob(pattern)}
+    yield from sorted(file for file in files if choice.models or not file.endswith(WEIGHTS))
+
+
+def figures(html: str) -> list[str]:
+    """The charts of a report, as SVG."""
+    return re.findall(r"<svg\b.*?</svg>", html, re.DOTALL)
+
+
+def check_secrets(data: Path) -> None:
+    """Refuse texts that hold the value of an environment variable that looks like a secret.
+
+    Raises:
+        UserError: one does; with the variable's name and the file.
+    """
+    secrets = {
+        name: value.encode()
+        for name, value in os.environ.items()
+        if SECRET.search(name) and len(value.strip()) >= SHORTEST_SECRET
+    }
+    for path in sorted(data.rglob("*")) if secrets else ():
+        if path.suffix not in TEXTS:
+            continue
+        content = path.read_bytes()
+        for name, value in secrets.items():
+            if value.strip() in content:
+                place = path.relative_to(data).as_posix()
+                raise UserError(
+                    f"{place} would hold the value of {name}, a secret. Take it out of the config or the run"
+                )
+
+
+def _check_finished(results: Path, config: Settings) -> None:
+    run = verify.Run(results, config, quick=True)
+    if not results.is_dir():
+        raise UserError(f"there is no folder {results}. Make the results first with: snakemake --profile local")
+    wrong = [found for found in verify.check_presence(run) if found.level != "ok"]
+    if wrong:
+        raise UserError(f"the run is not finished ({wrong[0].about}: {wrong[0].says}). Finish it with snakemake first")
+
+
+def _render(results: Path, config: Settings, data: Path, date: str) -> None:
+    """Make the report once more, keep its pictures and figures, and see that it is the stored one."""
+    opened = open_results(results, config)
+    pictures = Recorder(opened)
+    html, _ = page.render(opened, date, pictures)
+    stored = results / "report" / "index.html"
+    if html != stored.read_text(encoding="utf-8"):
+        raise UserError(
+            f"{stored} is not what the tables give with this code. Make it again: rm {stored} and start snakemake again"
+        )
+    write_json(data / SHOWN, pictures.shown)
+    for number, figure in enumerate(figures(html), start=1):
+        write_text(data / "figures" / f"figure-{number}.svg", figure)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _installed() -> str:
+    """Installed packages as in a requirements file."""
+    found = {str(each.metadata["Name"]).lower(): each.version for each in distributions() if each.metadata["Name"]}
+    return "".join(f"{name}=={version}\n" for name, version in sorted(found.items()))
+
+
+def _code_version() -> dict[str, Any]:
+    programs = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "commit": (_git("rev-parse", "HEAD") or "").strip() or None,
+        "changedSinceCommit": None if status is None else bool(status.strip()),
+        "codeHashes": {program: codehash.code_hash(program) for program in programs},
+    }
+
+
+def _git(*command: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+CONTENTS = (
+    ("config.yaml", "the whole config, defaults filled in"),
+    ("results/knowledge, queries, search", "entities, queries, and every candidate with address, licence, creator"),
+    ("results/download, curate", "what became of each candidate: SHA-256 of the bytes, hashes, decision, reason"),
+    ("results/dataset", "manifest (texts, licences, SHA-256), Croissant description, data card, attribution"),
+    ("results/models", "open_clip config, model card, final metrics"),
+    ("results/evaluation", "stored predictions, and the scores made from them"),
+    ("results/report/index.html", "the report: open it in a browser"),
+    ("results/provenance", "date, versions, settings, code hash and counts of each step"),
+    ("figures", "the report's charts"),
+    ("report-pictures.json", "the small pictures that the report shows"),
+    ("benchmarks", "the names of the test sets' classes; no pictures"),
+    ("environment, recipes, code", "package locks, what was installed, training recipes, git commit, code hashes"),
+)
+
+
+def _readme(config: Settings, choice: Choice, date: str) -> str:
+    table = "\n".join(f"| `{name}` | {what} |" for name, what in CONTENTS)
+    pictures = "The shards with the pictures are in `results/dataset`." if choice.pictures else (
+        "The pictures themselves are not in here, since their licences are those of their authors; their addresses and "
+        "checksums are, and `python scripts/rebuild.py BUNDLE` fetches what is still there."
+    )  # fmt: skip
+    weights = "The weights are in `results/models`." if choice.models else "The models' weights are not in here."
+    return f"""# {config["project"]}
+
+Data, models and report of a run of kg2clip, as of {date}. The folder is a BagIt bag (RFC 8493), its payload an
+RO-Crate.
+
+| what | holds |
+| --- | --- |
+{table}
+
+{pictures} {weights}
+
+## Checking it
+
+In a clone of kg2clip at the commit that `code/version.json` names:
+
+    python scripts/verify_bundle.py PATH/TO/THIS/BUNDLE
+
+compares every file with its checksum, makes the scores from the predictions and the report from the tables again, and
+says whether they are equal. `sha256sum -c manifest-sha256.txt`, in the folder above this one, does the first of these.
+
+Tables are Parquet; their columns are explained in kg2clip's `docs/files.md` and `scripts/kg2clip/tables.py`.
+"""
+
+
+def _crate(config: Settings, data: Path, date: str) -> dict[str, Any]:
+    """RO-Crate 1.1 metadata (https://w3id.org/ro/crate/1.1), with the terms of schema.org."""
+    files = sorted(path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file())
+    kinds = {".parquet": "application/vnd.apache.parquet", ".json": "application/json", ".html": "text/html",
+             ".csv": "text/csv", ".md": "text/markdown", ".svg": "image/svg+xml", ".txt": "text/plain",
+             ".yaml": "application/yaml", ".tar": "application/x-tar"}  # fmt: skip
+    parts = [
+        {
+            "@id": name,
+            "@type": "File",
+            "contentSize": str((data / name).stat().st_size),
+            "encodingFormat": kinds.get(Path(name).suffix, "application/octet-stream"),
+        }
+        for name in files
+    ]
+    version = read_json(data / VERSION)
+    return {
+        "@context": "https://w3id.org/ro/crate/1.1/context",
+        "@graph": [
+            {
+                "@id": "ro-crate-metadata.json",
+                "@type": "CreativeWork",
+                "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
+                "about": {"@id": "./"},
+            },
+            {
+                "@id": "./",
+                "@type": "Dataset",
+                "name": config["project"],
+                "description": "Image-text pairs harvested by queries made from a knowledge graph, models trained on "
+                "them, their evaluation, and the provenance of all.",
+                "datePublished": date,
+                "license": "Each picture has its own: results/dataset/attribution.csv",
+                "hasPart": [{"@id": name} for name in files],
+                "mentions": {"@id": "#run"},
+            },
+            {
+                "@id": "#run",
+                "@type": "CreateAction",
+                "name": "the run that made it",
+                "instrument": {"@id": "#kg2clip"},
+                "object": {"@id": CONFIG},
+                "result": {"@id": "./"},
+                "endTime": date,
+            },
+            {
+                "@id": "#kg2clip",
+                "@type": "SoftwareApplication",
+                "name": "kg2clip",
+                "version": version["commit"] or stable_hash(version["codeHashes"]),
+                "license": "https://www.apache.org/licenses/LICENSE-2.0",
+                "citation": "https://arxiv.org/abs/2505.02746",
+            },
+            *parts,
+        ],
+    }

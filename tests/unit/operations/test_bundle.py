@@ -1,0 +1,210 @@
+"""A bundle is whole, the same each time, without secrets; it verifies elsewhere, and what is changed in it is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from unit.operations.conftest import finish
+from unit.report.conftest import Run as Made
+
+import verify_bundle
+from kg2clip import tables
+from kg2clip.errors import UserError
+from kg2clip.files import sha256_file
+from kg2clip.operations import bag
+from kg2clip.operations.bundle import Choice, bundle
+from kg2clip.operations.findings import Finding
+from kg2clip.operations.recheck import recheck
+
+SHARD, WEIGHTS = "data/results/dataset/train-00000.tar", "data/results/models/main/open_clip_model.safetensors"
+
+
+def wrong(folder: Path) -> list[Finding]:
+    return [finding for finding in recheck(folder) if finding.level == "error"]
+
+
+@pytest.fixture(scope="module")
+def packed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle, and all that it was made of gone."""
+    root = tmp_path_factory.mktemp("run")
+    made = finish(root)
+    target = tmp_path_factory.mktemp("elsewhere") / "bees-bundle"
+    bundle(made.folder, made.settings, target, Choice())
+    shutil.rmtree(root)
+    return target
+
+
+@pytest.fixture
+def packed(packed_once: Path, tmp_path: Path) -> Path:
+    """The bundle, in another place."""
+    return shutil.copytree(packed_once, tmp_path / "bees-bundle")
+
+
+def test_a_bundle_verifies_without_the_run_that_it_was_made_of(packed: Path) -> None:
+    found = list(recheck(packed))
+    assert [finding for finding in found if finding.level != "ok"] == []
+    assert {"checksums", "code", "tables", "evaluation", "report", "figures"} <= {finding.about for finding in found}
+    assert list((packed / "data" / "figures").glob("*.svg"))
+    assert not (packed / SHARD).exists() and not (packed / WEIGHTS).exists()
+
+
+def test_it_is_a_bag_with_a_crate_that_names_every_file(packed: Path) -> None:
+    assert subprocess.run(["sha256sum", "-c", "--quiet", bag.MANIFEST], cwd=packed).returncode == 0
+    assert subprocess.run(["sha256sum", "-c", "--quiet", bag.TAG_MANIFEST], cwd=packed).returncode == 0
+    graph = json.loads((packed / "data" / "ro-crate-metadata.json").read_text())["@graph"]
+    named = {part["@id"] for part in graph if part["@type"] == "File"} | {"ro-crate-metadata.json"}
+    present = {path.relative_to(packed / "data").as_posix() for path in (packed / "data").rglob("*") if path.is_file()}
+    assert named == present
+
+
+def test_two_bundles_of_one_run_are_equal_byte_for_byte(finished: Made, tmp_path: Path) -> None:
+    archives = []
+    for place in ("one", "two"):
+        bundle(finished.folder, finished.settings, tmp_path / place / "bees-bundle", Choice())
+        archives.append(tmp_path / place / "bees-bundle.tar.gz")
+        bag.pack(tmp_path / place / "bees-bundle", archives[-1])
+    assert sha256_file(archives[0]) == sha256_file(archives[1])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_changed_byte_is_found_and_named_in_each_file(packed: Path) -> None:
+    for path in sorted(path for path in packed.rglob("*") if path.is_file() and path.name != "bagit.txt"):
+        before = path.read_bytes()
+        flip(path)
+        try:
+            named = [finding.about for finding in bag.check(packed) if finding.level == "error"]
+        except UserError as failure:
+            named = [str(failure)]
+        assert any(path.name in name for name in named) or path.name in (bag.MANIFEST, bag.TAG_MANIFEST), path
+        assert named, path
+        path.write_bytes(before)
+    assert wrong(packed) == []
+
+
+def add(packed: Path) -> None:
+    (packed / "data" / "extra.csv").write_text("a")
+
+
+def reach_out(packed: Path) -> None:
+    (packed / "data" / "LINK").symlink_to("/etc/hostname")
+    with open(packed / bag.MANIFEST, "a") as file:
+        file.write(f"{sha256_file('/etc/hostname')}  data/LINK\n{sha256_file('/etc/hostname')}  ../../etc/hostname\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "file"),
+    [
+        (lambda packed: (packed / "data/results/queries/queries.parquet").unlink(), "queries.parquet"),
+        (add, "extra.csv"),
+        (reach_out, "LINK"),
+    ],
+    ids=["gone", "added", "a link to the outside"],
+)
+def test_what_is_gone_or_added_is_named(packed: Path, damage: Callable[[Path], None], file: str) -> None:
+    damage(packed)
+    assert any(finding.about.endswith(file) for finding in wrong(packed))
+
+
+def rewrite_scores(packed: Path) -> None:
+    path = packed / "data/results/evaluation/scores.parquet"
+    rows = tables.read(path).to_pylist()
+    best = next(row for row in rows if row["split"] == "test" and row["chosen"] and row["metric"] == "top1")
+    best["value"] = 0.99
+    tables.write(rows, tables.SCORES, path)
+
+
+def rewrite_report(packed: Path) -> None:
+    path = packed / "data/results/report/index.html"
+    text = path.read_text()
+    path.write_text(text.replace("87.5", "97.5"))
+    assert path.read_text() != text
+
+
+def drop_a_row(packed: Path) -> None:
+    path = packed / "data/results/curate/decisions.parquet"
+    tables.write(tables.read(path).slice(1), tables.DECISIONS, path)
+
+
+def redraw(packed: Path) -> None:
+    path = packed / "data/figures/figure-1.svg"
+    path.write_text(path.read_text().replace("<svg", "<svg id='x'"))
+
+
+@pytest.mark.parametrize(
+    ("falsify", "about"),
+    [
+        (rewrite_scores, {"scores.parquet", "report"}),
+        (rewrite_report, {"report"}),
+        (drop_a_row, {"report"}),
+        (redraw, {"figures"}),
+    ],
+)
+def test_a_number_that_does_not_follow_is_found_though_all_checksums_were_made_anew(
+    packed: Path, falsify: Callable[[Path], None], about: set[str]
+) -> None:
+    falsify(packed)
+    bag.write_tags(packed, {})
+    assert about <= {Path(finding.about).name for finding in wrong(packed)}
+
+
+def test_with_pictures_and_weights_they_are_checked_too(finished: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "full"
+    bundle(finished.folder, finished.settings, folder, Choice(pictures=True, models=True))
+    assert (folder / SHARD).is_file() and (folder / WEIGHTS).is_file()
+    assert wrong(folder) == []
+    flip(folder / SHARD)
+    bag.write_tags(folder, {})
+    assert any(finding.about.endswith("train-00000.tar") for finding in wrong(folder))
+
+
+def test_a_secret_or_an_unfinished_or_an_outdated_run_is_refused(
+    finished: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "bundle"
+    monkeypatch.setenv("BRAVE_API_KEY", "very-secret-value")
+    finished.settings["contact"] = "https://me.test/?key=very-secret-value"
+    with pytest.raises(UserError, match=r"config\.yaml would hold the value of BRAVE_API_KEY"):
+        bundle(finished.folder, finished.settings, target, Choice())
+    finished.settings["contact"] = "me@x.test"
+    drop = tables.read(finished.folder / "curate" / "decisions.parquet")
+    tables.write(drop.slice(1), tables.DECISIONS, finished.folder / "curate" / "decisions.parquet")
+    with pytest.raises(UserError, match="is not what the tables give"):
+        bundle(finished.folder, finished.settings, target, Choice())
+    (finished.folder / "curate" / "decisions.parquet").unlink()
+    with pytest.raises(UserError, match="not finished"):
+        bundle(finished.folder, finished.settings, target, Choice())
+    assert not target.exists() and list(tmp_path.glob(".bundle*")) == []
+
+
+def test_what_is_no_bundle_is_left_alone(finished: Made, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError, match="is no bundle"):
+        bundle(finished.folder, finished.settings, tmp_path / "mine", Choice())
+    with pytest.raises(UserError, match="no bundle"):
+        list(recheck(tmp_path / "mine"))
+
+
+def test_the_archive_is_checked_and_one_that_climbs_out_is_refused(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag.pack(packed, tmp_path / "b.tar.gz")
+    monkeypatch.setattr(sys, "argv", ["verify_bundle.py", str(tmp_path / "b.tar.gz")])
+    verify_bundle.main()
+    assert "the bundle is whole" in capsys.readouterr().out
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("../../evil"))
+    with pytest.raises(UserError, match="no whole archive"):
+        bag.unpack(tmp_path / "evil.tar.gz", tmp_path / "out")
+    assert not (tmp_path.parent / "evil").exists()
