@@ -16,7 +16,7 @@ export PYTHONUNBUFFERED := 1
 COLLECTION ?= rendered
 DEMO := $(if $(filter rendered,$(COLLECTION)),demo,demo-$(COLLECTION))
 
-.PHONY: help demo test test-all test-slurm slurm bench stamps lint clean
+.PHONY: help demo test test-all test-slurm slurm bench stamps docs lint clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -49,6 +49,10 @@ stamps: ## the photographs of the collection tuxpaint (160 MB), where Debian's p
 	@test -d /usr/share/tuxpaint/stamps || { command -v apt-get >/dev/null && test "$$(id -u)" = 0 && \
 		apt-get update -qq && apt-get install -y -qq tuxpaint-stamps-default >/dev/null; } || \
 		echo "tuxpaint-stamps-default is not installed: what needs its photographs is left out"
+
+docs: $(READY) ## build the pages of docs/ as a site, into site/
+	python -m mkdocs build --strict --quiet
+	@echo "The site: $(CURDIR)/site/index.html"
 
 lint: $(READY) ## check formatting, types and style
 	ruff check . && ruff format --check . && mypy scripts benchmarks && snakefmt --check Snakefile rules && snakemake --lint

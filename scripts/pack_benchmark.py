@@ -1,0 +1,87 @@
+"""Make a benchmark, a test set, of your own photos.
+
+    python scripts/pack_benchmark.py my-photos resources/my-photos
+
+In:  a folder with test/ and, better, dev/ (prompts are chosen on dev, figures come from test), and in each a folder for
+each species that bears its scientific name: test/Bombus terrestris/a.jpg. A file a.json beside a.jpg may hold its ids
+(docs/how-it-works.md). Out: a folder in CLIP_benchmark's WebDataset form, for evaluate.benchmarks in the config.
+Common names come from the entities; a species that is none has its scientific name only.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from kg2clip import tables, tars
+from kg2clip.errors import UserError, run_program
+from kg2clip.files import write_json, write_text
+
+SPLITS = ("dev", "test")
+PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+def main() -> None:
+    """Parse arguments, pack, tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="the folder with dev/ and test/")
+    parser.add_argument("output", type=Path, help="the benchmark's folder")
+    parser.add_argument("--entities", type=Path, metavar="FILE", help="knowledge/entities.parquet, for common names")
+    arguments = parser.parse_args()
+    for split, count in pack(arguments.photos, arguments.output, arguments.entities).items():
+        print(f"{split}: {count} pictures")
+
+
+def pack(photos: Path, output: Path, entities: Path | None) -> dict[str, int]:
+    """Write the benchmark; return the number of pictures by split.
+
+    Raises:
+        UserError: there is no test split, or a species has no picture in a split that others have pictures in.
+    """
+    splits = {split: pictures(photos / split) for split in SPLITS if (photos / split).is_dir()}
+    if not splits.get("test"):
+        raise UserError(f"{photos / 'test'} holds no folder with a picture. Put photos into test/SCIENTIFIC NAME/")
+    classes = sorted({name for found in splits.values() for name in found})
+    for split, found in splits.items():
+        if missing := [name for name in classes if name not in found]:
+            raise UserError(f"{photos / split} has no picture of {', '.join(missing[:5])}: a split needs every species")
+    common = common_names(entities) if entities else {}
+    for split, found in splits.items():
+        with tars.writing(output / split / "0.tar") as tar:
+            for label, name in enumerate(classes):
+                for number, path in enumerate(found[name]):
+                    add(tar, f"{label:05}-{number:05}", label, path)
+        write_text(output / split / "nshards.txt", "1\n")
+    write_json(
+        output / "classes.json", [{"scientificName": name, "vernacularName": common.get(name)} for name in classes]
+    )
+    write_text(output / "classnames.txt", "".join(f"{common.get(name) or name}\n" for name in classes))
+    return {split: sum(map(len, found.values())) for split, found in splits.items()}
+
+
+def add(tar: tars.TarWriter, key: str, label: int, path: Path) -> None:
+    """A picture, its label and its ids."""
+    tar.add(f"{key}{path.suffix.lower()}", path.read_bytes())
+    tar.add(f"{key}.cls", str(label).encode())
+    if (ids := path.with_suffix(".json")).is_file():
+        tar.add(f"{key}.json", ids.read_bytes())
+
+
+def pictures(split: Path) -> dict[str, list[Path]]:
+    """The pictures of a split by the name of their folder; folders without a picture are left out."""
+    found = {
+        folder.name: sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+        for folder in split.iterdir()
+        if folder.is_dir()
+    }
+    return {name: paths for name, paths in found.items() if paths}
+
+
+def common_names(entities: Path) -> dict[str, str | None]:
+    """The preferred common name by scientific name."""
+    rows = tables.read(entities, ["scientificName", "vernacularName"]).to_pylist()
+    return {row["scientificName"]: row["vernacularName"] for row in rows if row["scientificName"]}
+
+
+if __name__ == "__main__":
+    run_program(main)
