@@ -198,12 +198,15 @@ def _links(prints: Fingerprints, distance: int) -> Iterator[Links]:
     equal = _stars(both, LOOKS)
     yield Links(rows[equal.first], rows[equal.second], equal.rank)
     unique = np.delete(rows, equal.second)
-    hashes = prints.pdq[unique]
-    for kind, others in ((LOOKS, hashes), (MIRRORED, prints.mirrored[unique])):
-        for found in neighbours.within(hashes, others, distance):
-            ahead = found.first < found.second  # each pair is found from both ends
-            first, second = unique[found.first[ahead]], unique[found.second[ahead]]
-            yield Links(first, second, kind + 2 * found.distance[ahead])
+    index = neighbours.Index(prints.pdq[unique])
+    for kind, pairs in (
+        (LOOKS, index.pairs(distance)),
+        (MIRRORED, index.within(prints.mirrored[unique], distance)),
+    ):
+        for found in pairs:
+            ends = np.sort(unique[np.stack([found.first, found.second])], axis=0)
+            links = Links(ends[0], ends[1], kind + 2 * found.distance)
+            yield Links(*(column[ends[0] != ends[1]] for column in links))
 
 
 def _stars(values: NDArray[Any], rank: int) -> Links:

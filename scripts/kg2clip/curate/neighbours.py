@@ -18,7 +18,7 @@ CHUNKS = BITS // CHUNK_BITS
 MAX_DISTANCE = 2 * CHUNKS - 1
 EQUAL, ONE_BIT_AWAY = (0,), tuple(1 << bit for bit in range(CHUNK_BITS))  # masks laid over a chunk
 LARGEST, FEW = 1 << 10, 1 << 12  # values of a chunk looked at: 16 times the mean of many hashes, 1,024 more
-BLOCK = 1 << 21  # pairs compared at once: bounds the memory (about 150 MB), however many hashes share a chunk
+BLOCK = 1 << 18  # pairs compared at once, in the processor's cache, however many hashes share a chunk
 
 Hashes = NDArray[np.uint64]
 Indices = NDArray[np.int64]
@@ -61,9 +61,11 @@ class Index:
 
         In blocks; a pair comes once for each chunk that finds it.
         """
-        if not 0 <= distance <= MAX_DISTANCE:
-            raise ValueError(f"distance must lie in 0..{MAX_DISTANCE}")
-        yield from self._probed(hashes, distance, EQUAL if distance < CHUNKS else (*EQUAL, *ONE_BIT_AWAY))
+        yield from self._probed(hashes, distance, _masks(distance))
+
+    def pairs(self, distance: int) -> Iterator[Pairs]:
+        """All pairs of two of the index that differ in at most `distance` bits (0 to 31), each from one end only."""
+        yield from self._probed(self._hashes, distance, _masks(distance), once=True)
 
     def sharing(self, hashes: Hashes, distance: int) -> Iterator[Pairs]:
         """Pairs that differ in at most `distance` bits and share a chunk whole: a seventeenth of the cost of `within`.
@@ -74,15 +76,37 @@ class Index:
         """
         yield from self._probed(hashes, distance, EQUAL, LARGEST + len(self._hashes) // FEW)
 
-    def _probed(self, hashes: Hashes, distance: int, masks: Sequence[int], most: int | None = None) -> Iterator[Pairs]:
-        chunks = hashes.view(np.uint16)
+    def _probed(
+        self, hashes: Hashes, distance: int, masks: Sequence[int], most: int | None = None, once: bool = False
+    ) -> Iterator[Pairs]:
         for chunk, (order, start) in enumerate(zip(self._orders, self._starts, strict=True)):
+            # By the value of the chunk on both sides: what is compared lies side by side in memory.
+            values = hashes.view(np.uint16)[:, chunk]
+            turn = np.argsort(values, kind="stable").astype(np.int32)
+            probes = values[turn].astype(np.int64)
+            # Unlike hashes are more than 31 bits apart in their first half already.
+            words = 2 if distance <= MAX_DISTANCE else 4
+            mine, others = hashes[turn, :words], self._hashes[order, :words]
             for mask in masks:
-                probe = (chunks[:, chunk] ^ np.uint16(mask)).astype(np.int64)
-                low, high = start[probe], start[probe + 1]
-                yield from _compare(
-                    hashes, self._hashes, distance, order, low, np.minimum(high, low + most) if most else high
-                )
+                low, high = start[probes ^ mask], start[(probes ^ mask) + 1]
+                if most:
+                    high = np.minimum(high, low + most)
+                if once and mask:
+                    high = np.where(probes & mask, low, high)
+                elif once:
+                    low = np.arange(1, len(low) + 1)
+                for left, right in _near(mine, others, distance, low, high):
+                    first, second = turn[left].astype(np.int64), order[right].astype(np.int64)
+                    found = distances(hashes[first], self._hashes[second])
+                    close = found <= distance
+                    if close.any():
+                        yield Pairs(first[close], second[close], found[close])
+
+
+def _masks(distance: int) -> tuple[int, ...]:
+    if not 0 <= distance <= MAX_DISTANCE:
+        raise ValueError(f"distance must lie in 0..{MAX_DISTANCE}")
+    return EQUAL if distance < CHUNKS else (*EQUAL, *ONE_BIT_AWAY)
 
 
 def within(first: Hashes, second: Hashes, distance: int) -> Iterator[Pairs]:
@@ -90,11 +114,10 @@ def within(first: Hashes, second: Hashes, distance: int) -> Iterator[Pairs]:
     return Index(second).within(first, distance)
 
 
-def _compare(
-    first: Hashes, second: Hashes, distance: int, order: NDArray[np.int32], low: Indices, high: Indices
-) -> Iterator[Pairs]:
-    """Compare row i of `first` with the rows order[low[i]:high[i]] of `second`."""
-    half, other_half = first[:, :2].copy(), second[:, :2].copy()
+def _near(
+    first: Hashes, second: Hashes, distance: int, low: Indices, high: Indices
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+    """Which rows i of `first` and rows low[i]:high[i] of `second` (the first words of hashes) are not too far apart."""
     ends = np.cumsum(high - low)
     row = 0
     while row < len(first):
@@ -102,15 +125,9 @@ def _compare(
         stop = max(row + 1, int(np.searchsorted(ends, done + BLOCK, side="right")))
         counts = (high - low)[row:stop]
         left = np.repeat(np.arange(row, stop, dtype=np.int32), counts)
-        place = np.repeat((low[row:stop] - (ends[row:stop] - counts - done)).astype(np.int32), counts)
-        place += np.arange(len(left), dtype=np.int32)
-        right = order[place]
-        # Unlike hashes are apart in their first half already; that costs half the memory traffic.
-        bits = np.bitwise_count(half[left] ^ other_half[right])
-        maybe = bits[:, 0] + bits[:, 1] <= distance
-        left, right = left[maybe].astype(np.int64), right[maybe].astype(np.int64)
-        found = distances(first[left], second[right])
-        close = found <= distance
-        if close.any():
-            yield Pairs(left[close], right[close], found[close])
+        right = np.repeat((low[row:stop] - (ends[row:stop] - counts - done)).astype(np.int32), counts)
+        right += np.arange(len(left), dtype=np.int32)
+        bits = np.bitwise_count(first[left] ^ second[right]).astype(np.uint16)
+        near = sum(bits.T[1:], bits[:, 0]) <= distance
+        yield left[near], right[near]
         row = stop

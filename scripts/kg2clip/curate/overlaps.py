@@ -32,7 +32,7 @@ from kg2clip.tars import Member
 
 DISTANCE = 60  # bits between one picture and a window of the other; see the figures in `windows`
 NEAREST = 16  # candidates looked at for each picture: bounds the work where thousands are of one layout
-ROWS = 1 << 13  # of a features table, read at once
+ROWS = 1 << 15  # of a features table, read at once: 40 MB of hashes
 BUFFERED = 1 << 20  # pairs gathered before they are thinned
 CACHED = 256  # decoded pictures kept by each process: 20 MB
 

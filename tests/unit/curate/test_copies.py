@@ -47,6 +47,20 @@ def test_search_finds_exactly_what_brute_force_finds(distance: int) -> None:
     assert found == wanted and len(wanted) >= 60
 
 
+@pytest.mark.parametrize("distance", [0, 15, 31])
+def test_pairs_within_one_array_come_from_one_end(distance: int) -> None:
+    some = np.concatenate([hashes(30), flipped(hashes(30), 9, 1), flipped(hashes(30), 31, 2), hashes(5)])
+    everything = neighbours.distances(some[:, None], some[None])
+    wanted = {(int(a), int(b)) for a, b in np.argwhere(everything <= distance) if a < b}
+    found = [
+        tuple(sorted(pair))
+        for block in neighbours.Index(some).pairs(distance)
+        for pair in zip(block.first.tolist(), block.second.tolist(), strict=True)
+    ]
+    assert set(found) == wanted and len(wanted) >= 5
+    assert not distance or len(found) < 16 * len(wanted)
+
+
 def test_worst_case_of_31_bits_spread_over_all_chunks() -> None:
     one = np.zeros((1, 4), np.uint64)
     bits = np.zeros(256, np.uint8)
