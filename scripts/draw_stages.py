@@ -22,7 +22,7 @@ from kg2clip.settings import ROOT
 
 PICTURE = ROOT / "docs" / "stages.svg"
 STAGES = ("knowledge", "queries", "search", "download", "curate", "dataset", "train", "evaluate", "report")
-LEFT, WIDE, HIGH, GAP, ROW = 110, 300, 46, 40, 84  # pixels: labels, a box, between boxes, from row to row
+LEFT, WIDE, HIGH, GAP, ROW = 110, 315, 46, 40, 84  # pixels: labels, a box, between boxes, from row to row
 STYLE = """text { font: 14px system-ui, sans-serif; fill: #1d2733 } .stage { font-weight: 600 }
 .file { font-size: 11.5px; fill: #4a5868 } rect.box { fill: #ffffff; stroke: #2f6f4f; stroke-width: 1.5 }
 rect.row { fill: #eef3ee }
