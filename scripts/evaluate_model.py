@@ -2,7 +2,8 @@
 
 In: models/{experiment}/ (a folder that open_clip loads) and a benchmark in CLIP_benchmark's WebDataset form.
 Out: evaluation/{experiment}/{benchmark}.parquet: for every split, form of the names, set of prompts and picture the
-five best labels with their cosines. Every score is computed from this table, by gather_scores.py.
+five best labels with their cosines, how far each is off in the tree of life, and how sure the model was. Every score is
+computed from this table, by gather_scores.py.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ from kg2clip import device, provenance, settings, tables
 from kg2clip.errors import UserError, run_program
 from kg2clip.evaluate import benchmark as benchmarks
 from kg2clip.evaluate.benchmark import Benchmark, Picture
+from kg2clip.evaluate.calibration import fit_temperature
+from kg2clip.evaluate.hierarchy import Ladder
+from kg2clip.evaluate.names import templates_of
 from kg2clip.evaluate.zeroshot import Classifier, Floats, Model, best_labels
 
 SECTIONS = ("evaluate.name_forms", "evaluate.prompts")
 PACKAGES = ("torch", "open_clip_torch", "torchvision", "pillow", "numpy")
+CALIBRATED_ON = 2000  # pictures
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +50,24 @@ def main() -> None:
         log.warning("benchmark %s has no dev split: the first set of prompts is reported", arguments.benchmark_name)
     model = Model(arguments.model, device.select(config["train"]["device"]))
     classifiers = {
-        (form, prompts): model.classifier(benchmark.names[form], templates)
+        (form, prompts): model.classifier(benchmark.names[form], templates_of(written))
         for form in forms
-        for prompts, templates in config["evaluate"]["prompts"].items()
+        for prompts, written in config["evaluate"]["prompts"].items()
     }
-    parts, pictures = [], {}
-    for split in benchmark.splits:
-        pictures[split] = benchmark.pictures(split)
-        described = f"{arguments.benchmark_name} {split}"
-        embedded = model.embed_pictures(pictures[split], config["train"]["workers"], described)
-        parts += [predict(split, pictures[split], embedded, *key, each) for key, each in classifiers.items()]
+    pictures = {split: benchmark.pictures(split) for split in benchmark.splits}
+    embedded = {
+        split: model.embed_pictures(of_split, config["train"]["workers"], f"{arguments.benchmark_name} {split}")
+        for split, of_split in pictures.items()
+    }
+    ladder, parts = Ladder(benchmark.ranks), []
+    for key, classifier in classifiers.items():
+        temperature = None
+        if "dev" in benchmark.splits:
+            temperature = fitted_temperature(pictures["dev"], embedded["dev"], classifier, model.logit_scale)
+        parts += [
+            predict(split, pictures[split], embedded[split], key, classifier, ladder, model.logit_scale, temperature)
+            for split in benchmark.splits
+        ]
     tables.write(pa.concat_tables(parts), tables.PREDICTIONS, arguments.output)
     counts = {
         "pictures": {split: len(pictures[split]) for split in benchmark.splits},
@@ -75,21 +88,45 @@ def main() -> None:
     )
 
 
+def fitted_temperature(pictures: list[Picture], embedded: Floats, classifier: Classifier, scale: float) -> float | None:
+    """The temperature fitted on pictures of the dev split, at most 2,000 of them; None where none has a named class."""
+    labels = np.array([picture.label for picture in pictures])
+    named = np.flatnonzero(np.isin(labels, classifier.labels))
+    if not len(named):
+        return None
+    some = named[:: -(-len(named) // CALIBRATED_ON)]
+    places = np.searchsorted(classifier.labels, labels[some])
+    return fit_temperature(classifier.cosines(embedded[some]), places, scale)
+
+
 def predict(
-    split: str, pictures: list[Picture], embedded: Floats, form: str, prompts: str, classifier: Classifier
+    split: str,
+    pictures: list[Picture],
+    embedded: Floats,
+    key: tuple[str, str],
+    classifier: Classifier,
+    ladder: Ladder,
+    scale: float,
+    temperature: float | None,
 ) -> pa.Table:
-    """Rows of tables.PREDICTIONS; pictures of classes without a name in this form are left out."""
+    """Rows of tables.PREDICTIONS for a form and prompts; pictures of classes without a name in it are left out."""
     named = np.isin([picture.label for picture in pictures], classifier.labels)
-    labels, scores = best_labels(embedded[named], classifier)
+    scales = [scale, scale / temperature] if temperature else [scale]
+    labels, scores, confidences = best_labels(embedded[named], classifier, scales=scales)
     scored = [picture for picture, is_named in zip(pictures, named, strict=True) if is_named]
+    right = np.array([picture.label for picture in scored], np.int32)
     columns: dict[str, Any] = {
         "key": [picture.key for picture in scored],
         "split": [split] * len(scored),
-        "label": [picture.label for picture in scored],
-        "nameForm": [form] * len(scored),
-        "prompts": [prompts] * len(scored),
+        "label": right,
+        "nameForm": [key[0]] * len(scored),
+        "prompts": [key[1]] * len(scored),
         "top": list(labels),
         "scores": list(scores),
+        "heights": list(ladder.heights(right, labels)) if ladder.known and scored else [None] * len(scored),
+        "confidence": confidences[:, 0],
+        "calibrated": confidences[:, 1] if temperature else [None] * len(scored),
+        "temperature": [temperature] * len(scored),
     }
     return pa.table(columns, schema=tables.PREDICTIONS)
 

@@ -210,10 +210,14 @@ PREDICTIONS = pa.schema(
         ("key", text),
         ("split", text),  # dev, test
         ("label", pa.int32()),  # line in classnames.txt, from 0
-        ("nameForm", text),  # scientific, common
+        ("nameForm", text),  # scientific, common, taxonomic, combined
         ("prompts", text),  # name of the template set
         ("top", pa.list_(pa.int32())),  # the five best labels, best first
         ("scores", pa.list_(pa.float32())),  # their cosines
+        ("heights", pa.list_(pa.int32())),  # how far each is off: 0 right, 1 same genus ... 6 same kingdom, 7 none
+        ("confidence", pa.float32()),  # the best label's probability, by the model's own scale
+        ("calibrated", pa.float32()),  # the same at `temperature`; null without a dev split
+        ("temperature", pa.float32()),  # divides the scale; fitted on the dev split for this form and these prompts
     ]
 )
 
@@ -225,9 +229,11 @@ SCORES = pa.schema(
         ("nameForm", text),
         ("prompts", text),
         ("chosen", pa.bool_()),  # these prompts were the best on the dev split
-        ("metric", text),  # top1, top5, macro
-        ("value", pa.float64()),  # 0 to 1
-        ("low", pa.float64()),  # 95 % interval, bootstrap over classes; null on dev
+        # top1, top5, macro; of the best label: genus, family, order, class (share of pictures where it is right to that
+        # rank), distance (mean height), severity (mean height of the mistakes); ece and eceCalibrated
+        ("metric", text),
+        ("value", pa.float64()),  # 0 to 1; heights 0 to 7
+        ("low", pa.float64()),  # 95 % interval, bootstrap over classes; null on dev and for all but the first three
         ("high", pa.float64()),
         ("pictures", pa.int32()),
         ("classes", pa.int32()),

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kg2clip.errors import UserError
+from kg2clip.evaluate.names import FORMS, RANKS, name_forms
 from kg2clip.files import read_json
 
 SPLITS = ("dev", "test")  # prompts are chosen on the first and reported on the second
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
-NAME_KEYS = {"scientific": "scientificName", "common": "vernacularName"}
+CLASS_KEYS = ("scientificName", "vernacularName", *RANKS)  # of classes.json; Darwin Core's terms
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Benchmark:
     classes: int
     names: dict[str, list[str | None]]  # by form; None: the class has no name in that form
     splits: tuple[str, ...]
+    ranks: list[dict[str, str]]  # of each class: its groups of the main ranks, those that are known
 
     def pictures(self, split: str) -> list[Picture]:
         """The pictures of a split, in the order of its tars.
@@ -67,21 +69,33 @@ def load(folder: Path) -> Benchmark:
     splits = tuple(split for split in SPLITS if (folder / split / "nshards.txt").is_file())
     if "test" not in splits:
         raise UserError(f"{folder} has no test split: {folder / 'test' / 'nshards.txt'} is missing")
-    return Benchmark(folder, len(listed), _names(folder, listed), splits)
+    names, ranks = _names(folder, listed)
+    return Benchmark(folder, len(listed), names, splits, ranks)
 
 
-def _names(folder: Path, listed: list[str]) -> dict[str, list[str | None]]:
+def _names(folder: Path, listed: list[str]) -> tuple[dict[str, list[str | None]], list[dict[str, str]]]:
     sidecar = folder / "classes.json"
     if not sidecar.is_file():
-        return {"common": [name or None for name in listed]}
+        return {"common": [name or None for name in listed]}, [{} for _ in listed]
     try:
-        classes = read_json(sidecar)
-        names = {form: [(each.get(key) or "").strip() or None for each in classes] for form, key in NAME_KEYS.items()}
+        classes = [{key: _text(each.get(key)) for key in CLASS_KEYS} for each in read_json(sidecar)]
     except (ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{sidecar} is no list of classes with scientificName and vernacularName ({error})") from None
     if len(classes) != len(listed):
         raise UserError(f"{sidecar} has {len(classes)} classes, but classnames.txt has {len(listed)} lines")
-    return {form: values for form, values in names.items() if any(values)}
+    ranks = [{rank: each[rank] for rank in RANKS if each[rank]} for each in classes]
+    forms = [
+        name_forms(each["scientificName"] or None, each["vernacularName"] or None, list(groups.values()))
+        for each, groups in zip(classes, ranks, strict=True)
+    ]
+    names = {form: [each[form] for each in forms] for form in FORMS}
+    if not any(names["common"]):
+        del names["combined"]  # it would be the taxonomic form again
+    return {form: values for form, values in names.items() if any(values)}, ranks
+
+
+def _text(value: str | None) -> str:
+    return (value or "").strip()
 
 
 def _lines(text: str) -> list[str]:

@@ -1,11 +1,24 @@
-"""The forms in which a class can be named to a model."""
+"""How a class can be named to a model: forms of names, and sets of templates around them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from open_clip import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
+
 FORMS = ("scientific", "common", "taxonomic", "combined")
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")  # as BioCLIP's seven, the name itself being the last
+
+# OpenAI's sets for ImageNet, from open_clip: the 80 of the paper (arXiv 2103.00020) and the 7 chosen from them later.
+TEMPLATES = {
+    "openai-80": [template("{c}") for template in OPENAI_IMAGENET_TEMPLATES],
+    "openai-7": [template("{c}") for template in SIMPLE_IMAGENET_TEMPLATES],
+}
+
+
+def templates_of(prompts: str | list[str]) -> list[str]:
+    """The templates of an entry of evaluate.prompts: those written there, or those of the set that it names."""
+    return TEMPLATES[prompts] if isinstance(prompts, str) else prompts
 
 
 def name_forms(scientific: str | None, common: str | None, above: Sequence[str]) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from kg2clip import tables
 from kg2clip.errors import UserError
+from kg2clip.evaluate.calibration import calibration_error
 from kg2clip.identifiers import stable_hash
 
 METRICS = ("top1", "top5", "macro")
+RUNGS = {"genus": 1, "family": 2, "order": 3, "class": 4}  # heights up to which the best label is right to the rank
+COLUMNS = ["split", "label", "nameForm", "prompts", "top", "heights", "confidence", "calibrated"]
 INTERVAL = (2.5, 97.5)  # percentiles: 95 %
 
 Counts = NDArray[np.int64]
@@ -82,7 +85,7 @@ def scores_of(
     rows: list[dict[str, Any]] = []
     without_dev, predictions = [], 0
     for path in sorted(files):
-        frame = tables.read_frame(path, ["split", "label", "nameForm", "prompts", "top"])
+        frame = tables.read_frame(path, COLUMNS)
         if frame.empty:
             raise UserError(f"{path} holds no prediction. Remove it and make it again with: snakemake {path}")
         predictions += len(frame)
@@ -112,13 +115,33 @@ def scores(
         chosen = choose_prompts(of_form, prompt_order)
         for (split, prompts), group in of_form.groupby(["split", "prompts"], sort=True):
             hits = class_hits(group)
+            row = {"experiment": experiment, "benchmark": benchmark, "split": split, "nameForm": form}
+            row |= {"prompts": prompts, "chosen": prompts == chosen}
+            row |= {"pictures": int(hits.pictures.sum()), "classes": len(hits.pictures)}
             for metric in METRICS:
                 low, high = hits.interval(metric, resamplings, bootstrap_seed) if split == "test" else (None, None)
-                row = {"experiment": experiment, "benchmark": benchmark, "split": split, "nameForm": form}
-                row |= {"prompts": prompts, "chosen": prompts == chosen}
-                row |= {"metric": metric, "value": hits.metric(metric), "low": low, "high": high}
-                rows.append(row | {"pictures": int(hits.pictures.sum()), "classes": len(hits.pictures)})
+                rows.append(row | {"metric": metric, "value": hits.metric(metric), "low": low, "high": high})
+            rows += [row | {"metric": metric, "value": value} for metric, value in further_metrics(group)]
     return rows
+
+
+def further_metrics(predictions: pd.DataFrame) -> Iterator[tuple[str, float]]:
+    """Metrics of the best label in the tree and of its probability, those that the predictions have columns for.
+
+    Severity alone flatters a model that makes many easy mistakes (Karthik et al., ICLR 2021): read it beside accuracy.
+    """
+    heights = predictions["heights"]
+    if heights.notna().all():
+        best = np.array([row[0] for row in heights])
+        for rank, height in RUNGS.items():
+            yield rank, float((best <= height).mean())
+        yield "distance", float(best.mean())
+        if best.any():
+            yield "severity", float(best[best > 0].mean())
+    right = np.array([top[0] == label for top, label in zip(predictions["top"], predictions["label"], strict=True)])
+    for metric, column in (("ece", "confidence"), ("eceCalibrated", "calibrated")):
+        if predictions[column].notna().all():
+            yield metric, calibration_error(predictions[column].to_numpy(np.float32), right)
 
 
 def choose_prompts(predictions: pd.DataFrame, order: Sequence[str]) -> str:

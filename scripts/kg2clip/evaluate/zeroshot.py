@@ -120,8 +120,10 @@ class Model:
         return sum(any(len(self._tokenizer.encode(text)) > limit for text in each) for each in texts)
 
 
-def best_labels(pictures: Floats, classifier: Classifier, count: int = BEST) -> tuple[NDArray[np.int32], Floats]:
-    """The best labels of each picture, best first, with their cosines.
+def best_labels(
+    pictures: Floats, classifier: Classifier, count: int = BEST, scales: Sequence[float] = ()
+) -> tuple[NDArray[np.int32], Floats, Floats]:
+    """The best labels of each picture, best first, with their cosines, and how probable the best one is.
 
     Classes of exactly equal score stand in label order. A picture of the later of two classes that share a name
     therefore counts as wrong at rank one: a collision costs accuracy instead of being counted as a hit for both.
@@ -130,21 +132,26 @@ def best_labels(pictures: Floats, classifier: Classifier, count: int = BEST) -> 
         pictures: normalised embeddings [n, d].
         classifier: the classes.
         count: how many labels; fewer where there are fewer classes.
+        scales: what cosines are multiplied by before a softmax over the classes.
 
     Returns:
-        labels [n, k] and cosines [n, k].
+        labels [n, k], cosines [n, k], and the best label's probability at each scale [n, scales].
     """
     count = min(count, len(classifier.labels))
     labels, scores = [], []
+    confidences = np.empty((len(pictures), len(scales)), np.float32)
     for start in range(0, len(pictures), ROWS):
         cosines = classifier.cosines(pictures[start : start + ROWS])
         lines = np.arange(len(cosines))
+        below = cosines - cosines.max(axis=1, keepdims=True)
+        for column, scale in enumerate(scales):
+            confidences[start : start + ROWS, column] = 1 / np.exp(np.float32(scale) * below).sum(axis=1)
         for _ in range(count):
             best = cosines.argmax(axis=1)  # of equal ones the first, which no sorting function for top k promises
             labels.append(classifier.labels[best])
             scores.append(cosines[lines, best])
             cosines[lines, best] = -np.inf
-    return _by_picture(labels, len(pictures), count), _by_picture(scores, len(pictures), count)
+    return _by_picture(labels, len(pictures), count), _by_picture(scores, len(pictures), count), confidences
 
 
 def _by_picture(columns: list[NDArray[Any]], pictures: int, count: int) -> NDArray[Any]:

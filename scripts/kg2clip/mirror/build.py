@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from taxoniq import Taxon
 
 from kg2clip import tables
 from kg2clip.errors import UserError
@@ -46,6 +47,7 @@ from kg2clip.settings import Settings
 log = logging.getLogger(__name__)
 
 READY = "built.json"
+RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")  # that a benchmark tells of its classes
 TEMPLATES = ["{c}", "a photo of {c}.", "a photo of a {c}."]
 EXACT = Alteration(quality=92)  # how the benchmark's pictures and plain photos are encoded
 COLLECTIONS: Mapping[str, Any] = {"rendered": rendered, "tuxpaint": tuxpaint}
@@ -282,6 +284,11 @@ def _write_benchmark(
             "entityID": curie(nodes[one.taxon_id]),
             "scientificName": one.scientific_name,
             "vernacularName": one.vernacular_name,
+            **{
+                taxon.rank.name: taxon.scientific_name
+                for taxon in Taxon(one.taxon_id).lineage
+                if taxon.rank.name in RANKS
+            },
         }
         for one in classes
     ]

@@ -20,6 +20,7 @@ from kg2clip import settings, tables
 from kg2clip.device import quiet
 from kg2clip.errors import UserError
 from kg2clip.evaluate import benchmark as benchmarks
+from kg2clip.evaluate.names import TEMPLATES
 from kg2clip.evaluate.zeroshot import Classifier, Model, best_labels
 from kg2clip.train import model as models
 from kg2clip.train import recipe as recipes
@@ -125,7 +126,7 @@ def test_shared_names_tie_and_the_lower_label_comes_first(benchmark: Path, model
     loaded = Model(model, torch.device("cpu"))
     classifier = loaded.classifier(benchmarks.load(benchmark).names["common"], ["{c}"])
     pictures = loaded.embed_pictures(benchmarks.load(benchmark).pictures("test"), 0, "test")
-    labels, scores = best_labels(pictures, classifier)
+    labels, scores, _ = best_labels(pictures, classifier)
     for top, cosines in zip(labels.tolist(), scores, strict=True):
         assert top.index(2) == top.index(1) + 1
         assert cosines[top.index(1)] == cosines[top.index(2)]
@@ -135,9 +136,46 @@ def test_best_labels_by_hand() -> None:
     pictures = np.array([[1, 0], [0, 1]], dtype=np.float32)
     embeddings = np.array([[0.6, 0.8], [1, 0], [0, 1]], dtype=np.float32)
     classifier = Classifier(np.array([2, 5, 9], np.int32), embeddings, np.arange(3), 0, 0)
-    labels, scores = best_labels(pictures, classifier, count=2)
+    labels, scores, _ = best_labels(pictures, classifier, count=2)
     assert labels.tolist() == [[5, 2], [9, 2]]
     assert scores.tolist() == [pytest.approx([1, 0.6]), pytest.approx([1, 0.8])]
+
+
+def test_confidence_is_the_softmax_of_the_best_label() -> None:
+    pictures = np.array([[1, 0], [0.6, 0.8]], dtype=np.float32)
+    classifier = Classifier(np.arange(2, dtype=np.int32), np.eye(2, dtype=np.float32), np.arange(2), 0, 0)
+    _, _, confidences = best_labels(pictures, classifier, scales=(10.0, 1.0))
+    expected = [[1 / (1 + np.exp(-10 * gap)), 1 / (1 + np.exp(-gap))] for gap in (1, 0.2)]
+    assert confidences == pytest.approx(np.array(expected), abs=1e-6)
+
+
+def test_ranks_give_two_more_forms_and_heights(
+    benchmark: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes = json.loads((benchmark / "classes.json").read_text())
+    lineages = [("Laridae", "Larus"), ("Muscicapidae", "Erithacus"), ("Turdidae", "Turdus"), ("Accipitridae", "Milvus")]
+    for each, (family, genus) in zip(classes, lineages, strict=True):
+        each |= {"class": "Aves", "family": family, "genus": genus, "order": None}
+    (benchmark / "classes.json").write_text(json.dumps(classes))
+    assert benchmarks.load(benchmark).names["combined"] == [
+        "Aves Laridae Larus argentatus with common name herring gull",
+        "Aves Muscicapidae Erithacus rubecula with common name robin",
+        "Aves Turdidae Turdus migratorius with common name Robin",
+        "Aves Accipitridae Milvus milvus",
+    ]
+    output, _ = run(benchmark, model, tmp_path, monkeypatch, prompts={"bare": ["{c}"], "openai": "openai-7"})
+    frame = tables.read_frame(output)
+    assert set(frame["nameForm"]) == {"scientific", "common", "taxonomic", "combined"}
+    assert set(frame["prompts"]) == {"bare", "openai"}
+    for row in frame.itertuples():
+        assert row.heights.tolist() == [0 if label == row.label else 4 for label in row.top]  # birds all
+        assert 1 / 4 <= row.confidence <= 1 and 1 / 4 <= row.calibrated <= 1
+    assert frame.groupby(["nameForm", "prompts"])["temperature"].nunique().eq(1).all()
+
+
+def test_sets_of_openai_have_their_sizes() -> None:
+    assert {name: len(templates) for name, templates in TEMPLATES.items()} == {"openai-80": 80, "openai-7": 7}
+    assert all("{c}" in template for templates in TEMPLATES.values() for template in templates)
 
 
 def test_a_benchmark_of_classnames_and_test_only_has_the_common_form(
@@ -148,7 +186,8 @@ def test_a_benchmark_of_classnames_and_test_only_has_the_common_form(
     output, counts = run(benchmark, model, tmp_path, monkeypatch)
     frame = tables.read_frame(output)
     assert set(frame["nameForm"]) == {"common"} and set(frame["split"]) == {"test"}
-    assert not counts["devSplit"] and counts["formsWithoutNames"] == ["scientific"]
+    assert not counts["devSplit"] and counts["formsWithoutNames"] == ["scientific", "taxonomic", "combined"]
+    assert frame[["heights", "calibrated", "temperature"]].isna().all(axis=None) and frame["confidence"].notna().all()
 
 
 def test_workers_change_nothing(benchmark: Path, model: Path) -> None:

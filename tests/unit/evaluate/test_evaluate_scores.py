@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from kg2clip import settings, tables
-from kg2clip.evaluate.scores import ClassHits, choose_prompts, class_hits, scores
+from kg2clip.evaluate.scores import ClassHits, choose_prompts, class_hits, further_metrics, scores
 
 PROMPTS = ["bare", "photo"]
 
@@ -18,7 +18,7 @@ PROMPTS = ["bare", "photo"]
 def rows(split: str, prompts: str, answers: list[tuple[int, list[int]]], form: str = "common") -> list[dict[str, Any]]:
     return [
         {"key": f"s{number:07d}", "split": split, "label": label, "nameForm": form, "prompts": prompts}
-        | {"top": top, "scores": [0.5] * len(top)}
+        | {"top": top, "scores": [0.5] * len(top), "heights": None, "confidence": None, "calibrated": None}
         for number, (label, top) in enumerate(answers)
     ]
 
@@ -33,6 +33,21 @@ def test_metrics_by_hand() -> None:
     assert hits.metric("top1") == pytest.approx(2 / 5)
     assert hits.metric("top5") == pytest.approx(4 / 5)
     assert hits.metric("macro") == pytest.approx((2 / 3 + 0 + 0) / 3)
+
+
+def test_metrics_in_the_tree_and_of_confidence_by_hand() -> None:
+    frame = pd.DataFrame(rows("test", "bare", [(0, [0]), (0, [1]), (0, [2]), (0, [3])]))
+    frame["heights"] = [[0], [1], [2], [7]]
+    frame["confidence"] = [0.9, 0.9, 0.3, 0.3]
+    result = dict(further_metrics(frame))
+    assert result["genus"] == 0.5 and result["family"] == result["order"] == result["class"] == 0.75
+    assert result["distance"] == 10 / 4 and result["severity"] == pytest.approx(10 / 3)
+    # Two bins of two pictures: one right of 1.8 expected, none right of 0.6.
+    assert result["ece"] == pytest.approx((0.8 + 0.6) / 4) and "eceCalibrated" not in result
+
+
+def test_predictions_without_tree_and_probabilities_have_no_such_metrics() -> None:
+    assert not dict(further_metrics(pd.DataFrame(rows("test", "bare", ANSWERS))))
 
 
 def test_a_sixth_label_does_not_count() -> None:
