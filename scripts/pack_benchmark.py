@@ -5,16 +5,19 @@
 In:  a folder with test/ and, better, dev/ (prompts are chosen on dev, figures come from test), and in each a folder for
 each species that bears its scientific name: test/Bombus terrestris/a.jpg. A file a.json beside a.jpg may hold its ids
 (docs/how-it-works.md). Out: a folder in CLIP_benchmark's WebDataset form, for evaluate.benchmarks in the config.
-Common names come from the entities; a species that is none has its scientific name only.
+Common names and the groups above a species (its genus, family ...) come from the entities of a run; a species that is
+none of them has its scientific name only.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from kg2clip import tables, tars
 from kg2clip.errors import UserError, run_program
+from kg2clip.evaluate.names import RANKS
 from kg2clip.files import write_json, write_text
 
 SPLITS = ("dev", "test")
@@ -26,7 +29,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="the folder with dev/ and test/")
     parser.add_argument("output", type=Path, help="the benchmark's folder")
-    parser.add_argument("--entities", type=Path, metavar="FILE", help="knowledge/entities.parquet, for common names")
+    parser.add_argument(
+        "--entities", type=Path, metavar="FILE", help="knowledge/entities.parquet, for common names and groups"
+    )
     arguments = parser.parse_args()
     for split, count in pack(arguments.photos, arguments.output, arguments.entities).items():
         print(f"{split}: {count} pictures")
@@ -45,17 +50,18 @@ def pack(photos: Path, output: Path, entities: Path | None) -> dict[str, int]:
     for split, found in splits.items():
         if missing := [name for name in classes if name not in found]:
             raise UserError(f"{photos / split} has no picture of {', '.join(missing[:5])}: a split needs every species")
-    common = common_names(entities) if entities else {}
+    known = read_entities(entities) if entities else {}
+    rows = [{"scientificName": name, "vernacularName": None, **known.get(name, {})} for name in classes]
     for split, found in splits.items():
         with tars.writing(output / split / "0.tar") as tar:
             for label, name in enumerate(classes):
                 for number, path in enumerate(found[name]):
                     add(tar, f"{label:05}-{number:05}", label, path)
         write_text(output / split / "nshards.txt", "1\n")
-    write_json(
-        output / "classes.json", [{"scientificName": name, "vernacularName": common.get(name)} for name in classes]
+    write_json(output / "classes.json", rows)
+    write_text(
+        output / "classnames.txt", "".join(f"{row['vernacularName'] or row['scientificName']}\n" for row in rows)
     )
-    write_text(output / "classnames.txt", "".join(f"{common.get(name) or name}\n" for name in classes))
     return {split: sum(map(len, found.values())) for split, found in splits.items()}
 
 
@@ -77,10 +83,15 @@ def pictures(split: Path) -> dict[str, list[Path]]:
     return {name: paths for name, paths in found.items() if paths}
 
 
-def common_names(entities: Path) -> dict[str, str | None]:
-    """The preferred common name by scientific name."""
-    rows = tables.read(entities, ["scientificName", "vernacularName"]).to_pylist()
-    return {row["scientificName"]: row["vernacularName"] for row in rows if row["scientificName"]}
+def read_entities(path: Path) -> dict[str, dict[str, Any]]:
+    """By scientific name: the preferred common name, and the nearest ancestor of each main rank, kingdom first."""
+    columns = ["scientificName", "vernacularName", "ancestors"]
+    found = {}
+    for row in tables.read_rows(path, columns):
+        above = {one["taxonRank"]: one["scientificName"] for one in reversed(row["ancestors"] or ())}
+        groups = {rank: above[rank] for rank in RANKS if above.get(rank)}
+        found[row["scientificName"]] = {"vernacularName": row["vernacularName"], **groups}
+    return found
 
 
 if __name__ == "__main__":

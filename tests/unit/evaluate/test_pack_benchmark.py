@@ -28,7 +28,9 @@ def photos(tmp_path: Path) -> Path:
 
 
 def entities(path: Path) -> Path:
-    rows = [{"entityID": "wd:1", "scientificName": "Apis mellifera", "vernacularName": "honey bee"}]
+    above = [("Apis", "genus"), ("Apini", "tribe"), ("Apidae", "family"), ("Metazoa", "kingdom")]
+    ancestors = [{"scientificName": name, "taxonRank": rank} for name, rank in above]
+    rows = [{"scientificName": "Apis mellifera", "vernacularName": "honey bee", "ancestors": ancestors}]
     tables.write(rows, tables.ENTITIES, path)
     return path
 
@@ -41,7 +43,10 @@ def test_the_evaluation_reads_it(photos: Path, tmp_path: Path) -> None:
     assert made.names == {
         "scientific": ["Apis mellifera", "Bombus terrestris"],
         "common": ["honey bee", None],
+        "taxonomic": ["Metazoa Apidae Apis mellifera", None],
+        "combined": ["Metazoa Apidae Apis mellifera with common name honey bee", None],
     }
+    assert made.ranks == [{"kingdom": "Metazoa", "family": "Apidae", "genus": "Apis"}, {}]
     contents = {}
     for picture in made.pictures("test"):
         contents[picture.tar.read_bytes()[picture.offset : picture.offset + picture.size]] = picture.label
