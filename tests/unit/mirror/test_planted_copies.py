@@ -21,6 +21,7 @@ from kg2clip.curate.pictures import Examiners
 from kg2clip.identifiers import candidate_id
 from kg2clip.mirror import build, plan, tuxpaint
 from kg2clip.mirror.score import Judge
+from kg2clip.mirror.truth import TRUTH
 
 RULES = Rules(256, 90, "#ffffff", 50_000_000)
 SPECIES, PICTURES, TESTS, SEED = 8, 8, 9, 5
@@ -38,7 +39,7 @@ def scores(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     tests = plan.plan_benchmark(species, TESTS)
     pages = plan.plan_files(species, PICTURES, tests, SEED)
     build._draw_pages(tmp_path, request.param, pages)
-    build._write_benchmark(tmp_path / "benchmark", request.param, species, tests)
+    build._write_benchmark(tmp_path / "benchmark", request.param, tests, {})
     features = tmp_path / "curate" / "b.features.parquet"
     keys = write_features(tmp_path, pages, features)
     with Examiners(1) as examiners:
@@ -51,8 +52,8 @@ def scores(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         settings.complete({"project": "t", "knowledge": {"roots": ["Q1"]}}, "test"),
         Comparison([features], RULES, share=0.6),
     )
-    truth = [plan.truth_row(page, "") for page in pages]
-    yield Judge(truth, decided.to_dict("records"), []).scores
+    truth = tables.as_table([plan.truth_row(page, "") for page in pages], TRUTH)
+    yield Judge(truth.to_pylist(), decided.to_dict("records"), []).scores
 
 
 def write_features(folder: Path, pages: list[plan.FilePage], table: Path) -> list[str]:
