@@ -274,6 +274,8 @@ def truth_row(occurrence: Occurrence, media: Media, sha256: str | None) -> dict[
         "sourceID": media.address,
         "accessURI": media.address,
         "scientificName": occurrence.species,
+        "pictured": media.shot.species,
+        "subject": "photograph",
         "pictureID": media.shot.picture_id,
         "observationID": occurrence.occurrence_id,
         "burstID": occurrence.occurrence_id if media.shot.frame else None,

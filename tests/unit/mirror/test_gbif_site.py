@@ -193,6 +193,7 @@ def test_plans_are_the_same_for_a_seed_and_have_the_planned_faults(
     drawn = list(drawings(many))
     assert len({path for path, _ in drawn}) == len(drawn) < len(media)
     rows = [truth_row(one, media, None) for one in many for media in one.media]
+    assert all(row["pictured"] == row["scientificName"] for row in rows), "the sources' precision is counted by it"
     assert tables.as_table(rows, TRUTH).num_rows == len(media)
 
 
