@@ -66,7 +66,7 @@ def measure(results: Results, pictures: Pictures) -> Truth | None:
     if not scores.is_file():
         return None
     check_columns(scores, SCORES)
-    # What the sources found is no detector's work and stands beside the sources; what was not planted is no measurement.
+    # What the sources found stands beside the sources; what was not planted is no measurement.
     rows = results.rows(
         "SELECT * FROM read_parquet(?) WHERE detector <> ? AND (planted > 0 OR found > 0) ORDER BY detector, kind",
         [str(scores), PRECISION],
