@@ -20,12 +20,17 @@ class IncompleteError(UserError):
     exit_status = 3
 
 
+def start_logging() -> None:
+    """What programs and their helper processes say goes to the standard error, with the time."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+
+
 def run_program(main: Callable[[], None]) -> NoReturn:
     """Run a program's `main` and exit: 0 when done, 1 for a user's mistake, 3 for work left incomplete.
 
     Only the message of a `UserError` is shown; any other exception is a defect of ours and keeps its traceback.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    start_logging()
     try:
         main()
     except UserError as error:

@@ -1,0 +1,188 @@
+"""A bundle's dataset made again from the addresses in it: what is still there, as it was, packed as it was decided.
+
+Only the pictures that were kept are fetched. A picture whose bytes are others than those that were looked at is left
+out: the decision was about another one. Nothing of the bundle's config that reaches into this machine is followed: no
+folder of pictures, no private hosts; and its contact is that of other people.
+"""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import yaml
+
+from kg2clip import settings, tables
+from kg2clip.curate.batch import Batch, decode_batch
+from kg2clip.curate.decode import Rules
+from kg2clip.curate.pictures import Examiners
+from kg2clip.download import reasons
+from kg2clip.download.batch import fetch_batch
+from kg2clip.download.lanes import batch_names
+from kg2clip.errors import UserError, start_logging
+from kg2clip.files import only_writer, sha256_file, write_text
+from kg2clip.folder import SOURCE as FOLDER
+from kg2clip.operations import bag, bundle
+from kg2clip.settings import ROOT, Settings
+
+SAME, CHANGED, GONE, SILENT = "same", "changed", "gone", "no answer now"
+WORKERS = 2  # processes that decode, for each lane
+OUTCOMES = (SAME, CHANGED, GONE, SILENT)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a bundle's tables lie and where its dataset is made again."""
+
+    bundle: Path  # results/ in the bundle
+    folder: Path  # results/{project}-rebuilt
+
+    @property
+    def config(self) -> Path:
+        """The config of the rebuilding."""
+        return self.folder / "config.yaml"
+
+    def manifest(self, batch: str) -> Path:
+        """What became of a batch's downloads."""
+        return self.folder / "download" / f"{batch}.manifest.parquet"
+
+    def features(self, batch: str) -> Path:
+        """A batch's decoded pictures."""
+        return self.folder / "curate" / f"{batch}.features.parquet"
+
+
+def prepare(bag_folder: Path, folder: Path, contact: str) -> tuple[Place, Settings]:
+    """Write the config and the table of the pictures to fetch.
+
+    Raises:
+        UserError: the bundle is not whole, or keeps no picture.
+    """
+    if wrong := [finding for finding in bag.check(bag_folder) if finding.level == "error"]:
+        raise UserError(f"the bundle is not whole: {wrong[0].about} {wrong[0].says}. See scripts/verify_bundle.py")
+    data = bag_folder / bag.PAYLOAD
+    place = Place(data / bundle.RESULTS, folder)
+    config = own_config(settings.load(data / bundle.CONFIG), folder.name, contact)
+    write_text(place.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    decisions = tables.read(place.bundle / "curate" / "decisions.parquet", ["candidateID", "kept"])
+    kept = decisions.filter(decisions["kept"])["candidateID"]
+    candidates = tables.read(place.bundle / "search" / "candidates.parquet")
+    wanted = candidates.filter(pc.is_in(candidates["candidateID"], value_set=kept.combine_chunks()))
+    if not len(wanted):
+        raise UserError("the bundle keeps no picture, so there is nothing to make again")
+    tables.write(wanted, tables.CANDIDATES, folder / "search" / "kept.parquet")
+    return place, settings.load(place.config)
+
+
+def own_config(config: Settings, project: str, contact: str) -> Settings:
+    """The bundle's config as it may be followed here."""
+    own = copy.deepcopy(config)
+    own |= {"project": project, "contact": contact, "accept_partial": True}
+    sources = {name: source for name, source in config["search"]["sources"].items() if name != FOLDER}
+    own["search"]["sources"] = sources or {"wikidata": {}}  # none is asked, but the config must name one
+    own["download"]["private_hosts"] = []
+    return own
+
+
+def fetch(place: Place, config: Settings) -> None:
+    """Fetch and decode all batches: lanes side by side, the batches of one lane one after the other, as is polite.
+
+    Raises:
+        UserError: no contact, the disk full, a batch of an earlier version.
+    """
+    lanes = [list(names) for _, names in groupby(batch_names(config), key=lambda name: name.rpartition("-")[0])]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(lanes), spawn, initializer=start_logging) as pool:
+        for lane in [pool.submit(_fetch_lane, place, config, names) for names in lanes]:
+            lane.result()
+
+
+def _fetch_lane(place: Place, config: Settings, batches: Sequence[str]) -> None:
+    with Examiners(WORKERS) as examiners:
+        for name in batches:
+            batch = Batch(place.manifest(name), place.features(name))
+            fetch_batch(place.folder / "search" / "kept.parquet", name, batch.manifest, config)
+            with only_writer(batch.decoded):
+                tables.write(decode_batch(batch, Rules.of(config), examiners), tables.FEATURES, batch.features)
+
+
+def outcomes(place: Place, config: Settings) -> Iterator[dict[str, Any]]:
+    """What became of each picture: candidateID, host, outcome, reason, address."""
+    before = {
+        row["candidateID"]: row["sha256"]
+        for path in sorted((place.bundle / "download").glob("*.manifest.parquet"))
+        for row in tables.read_rows(path, ["candidateID", "sha256"])
+    }
+    for batch in batch_names(config):
+        columns = ["candidateID", "host", "accessURI", "status", "reason", "sha256"]
+        for row in tables.read_rows(place.manifest(batch), columns):
+            yield {
+                "candidateID": row["candidateID"],
+                "host": row["host"] or "?",
+                "outcome": _outcome(row, before.get(row["candidateID"])),
+                "reason": row["reason"],
+                "accessURI": row["accessURI"],
+            }
+
+
+def _outcome(row: Mapping[str, Any], sha256: str | None) -> str:
+    if row["status"] == reasons.SUCCESS:
+        return SAME if row["sha256"] == sha256 else CHANGED
+    return SILENT if reasons.is_transient(row["reason"]) else GONE
+
+
+def by_host(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each host, the largest first: how many pictures came the same, changed, are gone, and why."""
+    hosts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in found:
+        hosts[row["host"]].append(row)
+    for host, rows in sorted(hosts.items(), key=lambda item: (-len(item[1]), item[0])):
+        counts = Counter(row["outcome"] for row in rows)
+        why = Counter(row["reason"] for row in rows if row["reason"])
+        told = ", ".join(f"{counts[name]:,} {name}" for name in OUTCOMES if counts[name])
+        shown = f" ({', '.join(f'{reason} {number:,}' for reason, number in why.most_common(5))})" if why else ""
+        yield f"{host}: {len(rows):,} pictures, {told}{shown}"
+
+
+def pack(place: Place, config: Settings, found: Sequence[Mapping[str, Any]]) -> None:
+    """Pack what came the same, by the bundle's decisions.
+
+    Raises:
+        UserError: nothing came the same.
+    """
+    lost = {row["candidateID"]: row for row in found if row["outcome"] != SAME}
+    decisions = tables.read(place.bundle / "curate" / "decisions.parquet").to_pylist()
+    for row in decisions:
+        if row["candidateID"] in lost:
+            row |= {"kept": False, "stage": "download", "reason": lost[row["candidateID"]]["reason"] or CHANGED}
+    path = place.folder / "curate" / "decisions.parquet"
+    tables.write(decisions, tables.DECISIONS, path)
+    command = [sys.executable, str(ROOT / "scripts" / "pack_dataset.py"), "--config", str(place.config),
+               "--entities", str(place.bundle / "knowledge" / "entities.parquet"),
+               "--queries", str(place.bundle / "queries" / "queries.parquet"),
+               "--candidates", str(place.bundle / "search" / "candidates.parquet"),
+               "--features", *[str(place.features(batch)) for batch in batch_names(config)],
+               "--decisions", str(path), "--output-dir", str(place.folder / "dataset"),
+               "--provenance", str(place.folder / "provenance" / "pack_dataset.json")]  # fmt: skip
+    if subprocess.run(command).returncode:
+        raise UserError("packing ended with an error, which stands above. The same command goes on from there")
+
+
+def compare(place: Place) -> str:
+    """The new dataset against the bundle's, in a sentence."""
+    old, new = (folder / "dataset" / "manifest.parquet" for folder in (place.bundle, place.folder))
+    if sha256_file(old) == sha256_file(new):
+        return f"{tables.count(new):,} pictures: the dataset is that of the bundle, byte for byte"
+    before = {row["key"]: row["sha256"] for row in tables.read_rows(old, ["key", "sha256"])}
+    rows = list(tables.read_rows(new, ["key", "sha256"]))
+    equal = sum(before.get(row["key"]) == row["sha256"] for row in rows)
+    return f"{len(rows):,} of the bundle's {len(before):,} pictures are packed, {equal:,} with the same bytes"

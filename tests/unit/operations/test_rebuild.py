@@ -1,0 +1,98 @@
+"""A dataset made again from a bundle: what is still as it was is packed, the rest is told by host."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from servers import scripted_server
+from unit.operations.conftest import report
+from unit.report.conftest import Run as Made
+from unit.report.conftest import jpeg, noise_picture
+
+import rebuild as program
+from kg2clip import settings, tables, web
+from kg2clip.errors import IncompleteError, UserError
+from kg2clip.files import sha256_bytes
+from kg2clip.operations import rebuild
+from kg2clip.operations.bundle import Choice, bundle
+
+
+@pytest.fixture
+def bodies(finished: Made) -> dict[str, bytes]:
+    """Give each candidate an address of its own; returns what lies there."""
+    candidates = tables.read(finished.folder / "search" / "candidates.parquet").to_pylist()
+    found = {row["candidateID"]: jpeg(noise_picture(n, None)) for n, row in enumerate(candidates)}
+    for row in candidates:
+        row["accessURI"] = f"http://upload.test/{row['candidateID']}.jpg"
+    tables.write(candidates, tables.CANDIDATES, finished.folder / "search" / "candidates.parquet")
+    for path in (finished.folder / "download").glob("commons-*.manifest.parquet"):
+        rows = tables.read(path).to_pylist()
+        for row in rows:
+            if row["status"] == "success":
+                row["sha256"] = sha256_bytes(found[row["candidateID"]])
+        tables.write(rows, tables.DOWNLOADS, path)
+    finished.settings["download"]["attempts"] = 1
+    report(finished)
+    return found
+
+
+def test_what_is_the_same_is_packed_and_the_rest_is_told(
+    finished: Made,
+    bodies: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle(finished.folder, finished.settings, tmp_path / "bundle", Choice())
+    decisions = tables.read(finished.folder / "curate" / "decisions.parquet").to_pylist()
+    kept = [row["candidateID"] for row in decisions if row["kept"]]
+    gone, changed, silent, *same = kept
+    answers = {f"/{key}.jpg": (200, {"Content-Type": "image/jpeg"}, body) for key, body in bodies.items()}
+    answers[f"/{gone}.jpg"] = (410, {}, b"")
+    answers[f"/{changed}.jpg"] = (200, {"Content-Type": "image/jpeg"}, jpeg(noise_picture(999, None)))
+    answers[f"/{silent}.jpg"] = (503, {}, b"")
+    target = tmp_path / "again"
+    monkeypatch.setattr(sys, "argv", ["rebuild.py", str(tmp_path / "bundle"), "--output", str(target)])
+    with scripted_server(lambda path, body: answers.get(path, (404, {}, b""))) as (port, seen):
+        monkeypatch.setenv(web.RESOLVE, json.dumps({"upload.test": f"127.0.0.1:{port}"}))
+        with pytest.raises(IncompleteError, match="1 pictures gave no answer now"):
+            program.main()
+        fetched = {line.split()[0] for line in seen} - {"/robots.txt"}
+        assert fetched == {f"/{key}.jpg" for key in kept}  # what was dropped is not asked for
+    said = capsys.readouterr().out
+    assert (
+        f"upload.test: {len(kept)} pictures, {len(same)} same, 1 changed, 1 gone, 1 no answer now (http-410 1, http-503 1)"
+        in said
+    )
+    packed = tables.read(target / "dataset" / "manifest.parquet").to_pylist()
+    assert {row["key"] for row in packed} == set(same)
+    with open(target / "pictures.csv", newline="") as file:
+        told = {row["candidateID"]: row["outcome"] for row in csv.DictReader(file)}
+    assert told == {gone: "gone", changed: "changed", silent: "no answer now"} | dict.fromkeys(same, "same")
+
+
+def test_a_bundles_config_reaches_nothing_here() -> None:
+    config = settings.complete(
+        {
+            "project": "theirs",
+            "contact": "them@x.test",
+            "knowledge": {"roots": ["Apidae"]},
+            "search": {"sources": {"folder": {"path": "/home/me/pictures"}}},
+            "download": {"private_hosts": ["router.test"]},
+        },
+        "test",
+    )
+    own = settings.complete(rebuild.own_config(config, "ours", "me@x.test"), "test")
+    assert "folder" not in own["search"]["sources"] and own["download"]["private_hosts"] == []
+    assert (own["project"], own["contact"]) == ("ours", "me@x.test")
+
+
+def test_a_bundle_that_is_not_whole_is_not_rebuilt(finished: Made, tmp_path: Path) -> None:
+    bundle(finished.folder, finished.settings, tmp_path / "bundle", Choice())
+    (tmp_path / "bundle" / "data" / "results" / "queries" / "queries.parquet").unlink()
+    with pytest.raises(UserError, match=r"not whole: .*queries\.parquet is gone"):
+        rebuild.prepare(tmp_path / "bundle", tmp_path / "again", "")
