@@ -30,6 +30,7 @@ from kg2clip.evaluate.zeroshot import Classifier, Floats, Model, best_labels
 SECTIONS = ("evaluate.name_forms", "evaluate.prompts")
 PACKAGES = ("torch", "open_clip_torch", "torchvision", "pillow", "numpy")
 CALIBRATED_ON = 2000  # pictures
+NAMES_SHOWN = 20
 
 log = logging.getLogger(__name__)
 
@@ -134,14 +135,22 @@ def predict(
 def name_counts(
     benchmark: Benchmark, form: str, pictures: dict[str, list[Picture]], classifiers: dict[tuple[str, str], Classifier]
 ) -> Iterator[tuple[str, Any]]:
-    """What the names of a form were like: classes without one, classes that share one, classes with cut-off texts."""
-    nameless = {label for label, name in enumerate(benchmark.names[form]) if name is None}
+    """What the names of a form were like: classes without one, classes that share one, classes with cut-off texts.
+
+    Of each the first few names, so that a person sees what is meant.
+    """
+    names = benchmark.names[form]
+    nameless = {label for label, name in enumerate(names) if name is None}
     unscored = Counter(split for split in pictures for picture in pictures[split] if picture.label in nameless)
     own = [classifier for (of_form, _), classifier in classifiers.items() if of_form == form]
+    most_shared = max(own, key=lambda classifier: len(classifier.shared))
+    most_cut = max(own, key=lambda classifier: len(classifier.cut))
     yield "classesWithoutName", len(nameless)
     yield "picturesNotScored", {split: unscored[split] for split in pictures}
-    yield "classesWithSharedName", max(classifier.collisions for classifier in own)
-    yield "classesWithTruncatedText", max(classifier.truncated for classifier in own)
+    yield "classesWithSharedName", len(most_shared.shared)
+    yield "classesWithTruncatedText", len(most_cut.cut)
+    yield "sharedNames", [names[label] for label in most_shared.shared[:NAMES_SHOWN]]
+    yield "truncatedNames", [names[label] for label in most_cut.cut[:NAMES_SHOWN]]
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -16,8 +16,9 @@ import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
-from kg2clip import device
+from kg2clip import device, tables
 from kg2clip.errors import UserError, run_program
 from kg2clip.evaluate.contact import Answer, write_sheet, write_table
 from kg2clip.evaluate.names import FORMS
@@ -36,13 +37,16 @@ def main() -> None:
         raise UserError("--threshold must lie between 0.5 and 1: below one half two answers could be right at a time")
     if wrong := next((prompt for prompt in arguments.prompts if "{c}" not in prompt), None):
         raise UserError(f"--prompts {wrong!r} has no {{c}}, the place of the name")
+    if arguments.temperature is not None and arguments.temperature <= 0:
+        raise UserError("--temperature must be above 0")
     device.use_threads(arguments.threads)
     taxa = read_taxa(arguments.taxa)
     pictures = find_pictures(arguments.pictures)
     model = Model(arguments.model, device.select(arguments.device))
     classifier = model.classifier([taxon.named(arguments.names) for taxon in taxa], arguments.prompts)
-    if classifier.collisions:
-        log.warning("%d taxa share their name with another and can't be told apart by it", classifier.collisions)
+    if classifier.shared:
+        log.warning("%d taxa share their name with another and can't be told apart by it", len(classifier.shared))
+    arguments.temperature = arguments.temperature or fitted_temperature(arguments.model, arguments.names) or 1.0
     judge = Judge(model, classifier, taxa, model.logit_scale / arguments.temperature, arguments.threshold)
     answers: list[Answer] = []
     with Progress(total=len(pictures), desc="pictures", unit="pictures") as bar:
@@ -58,6 +62,16 @@ def main() -> None:
     print(f"{note}\n{arguments.output / 'predictions.csv'}\n{arguments.output / 'contact-sheet.html'}")
 
 
+def fitted_temperature(model: Path, form: str) -> float | None:
+    """The median of the temperatures that the model's evaluation fitted for a form of names; None without one."""
+    model = model.resolve()
+    found: list[float] = []
+    for table in sorted((model.parent.parent / "evaluation" / model.name).glob("*.parquet")):
+        rows = tables.read(table, ["nameForm", "temperature"]).group_by(["nameForm", "temperature"]).aggregate([])
+        found += [row["temperature"] for row in rows.to_pylist() if row["nameForm"] == form and row["temperature"]]
+    return median(found) if found else None
+
+
 def describe(answers: Sequence[Answer], taxa: int, arguments: argparse.Namespace) -> str:
     """What was done, in a sentence or two."""
     unread = sum(not answer.best for answer in answers)
@@ -66,6 +80,7 @@ def describe(answers: Sequence[Answer], taxa: int, arguments: argparse.Namespace
     said = f"{len(answers):,} pictures, {taxa:,} taxa: {sure:,} named, {groups:,} as a higher group, "
     said += f"{len(answers) - unread - sure - groups:,} unsure (no answer of at least {arguments.threshold:.0%})"
     said += f", {unread:,} not readable" if unread else ""
+    said += f"; temperature {arguments.temperature:.3g}"
     shown = f". The first {arguments.shown:,} are shown" if len(answers) > arguments.shown else ""
     return f"{said}{shown}."
 
@@ -99,9 +114,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--temperature",
         type=float,
-        default=1.0,
         metavar="T",
-        help="above 1 makes the model less sure of itself, below 1 surer (default: 1)",
+        help="above 1 makes the model less sure of itself, below 1 surer (default: as fitted on the dev splits of the "
+        "model's evaluation where its project has one, else 1)",
     )
     parser.add_argument("--shown", type=int, default=1000, metavar="N", help="pictures on the sheet (default: 1000)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")

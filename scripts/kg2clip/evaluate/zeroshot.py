@@ -35,8 +35,8 @@ class Classifier:
     labels: NDArray[np.int32]  # [m], ascending: classes with a name
     embeddings: Floats  # [texts, d], normalised: one row for each different text
     rows: NDArray[np.int64]  # [m]: the row of each class; classes with equal texts share one
-    collisions: int  # classes whose name is also another's, as the model sees it
-    truncated: int  # classes with a text longer than the context
+    shared: list[int]  # labels of classes whose name is also another's, as the model sees it
+    cut: list[int]  # labels of classes with a text longer than the context
 
     def cosines(self, pictures: Floats) -> Floats:
         """Cosine of each picture [n, d] with each class that has a name: [n, m], in the order of `labels`."""
@@ -112,12 +112,13 @@ class Model:
         ]
         means = torch.cat(parts).reshape(len(unique), len(templates), -1).mean(dim=1)
         embeddings: Floats = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
-        collisions = int((shared[rows] > 1).sum())
-        return Classifier(np.array(labels, np.int32), embeddings, rows, collisions, self._count_truncated(texts))
+        alike = [label for label, row in zip(labels, rows, strict=True) if shared[row] > 1]
+        cut = [label for label, each in zip(labels, texts, strict=True) if self._is_cut(each)]
+        return Classifier(np.array(labels, np.int32), embeddings, rows, alike, cut)
 
-    def _count_truncated(self, texts: list[list[str]]) -> int:
+    def _is_cut(self, texts: list[str]) -> bool:
         limit = self._tokenizer.context_length - 2  # without the marks of begin and end
-        return sum(any(len(self._tokenizer.encode(text)) > limit for text in each) for each in texts)
+        return any(len(self._tokenizer.encode(text)) > limit for text in texts)
 
 
 def best_labels(

@@ -30,7 +30,7 @@ class Score:
     prompts: str
     pictures: int
     classes: int
-    metrics: dict[str, Row]  # top1, top5, macro: value, low, high
+    metrics: dict[str, Row]  # as in tables.SCORES: value, low, high
     dev_top1: float | None
 
     @property
@@ -42,6 +42,10 @@ class Score:
     def top1(self) -> float:
         """Top-1 accuracy on test, 0 to 1."""
         return float(self.metrics["top1"]["value"])
+
+    def value(self, metric: str) -> float | None:
+        """A metric on test; None where it was not measured."""
+        return self.metrics[metric]["value"] if metric in self.metrics else None
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,8 @@ def test_every_split_form_and_prompt_has_its_rows(
         "picturesNotScored": {"dev": 1, "test": 2},
         "classesWithSharedName": 2,  # the tokenizer makes robin of Robin
         "classesWithTruncatedText": 0,
+        "sharedNames": ["robin", "Robin"],
+        "truncatedNames": [],
     }
     assert 3 not in set(frame[frame["nameForm"] == "common"]["top"].explode())
 
@@ -135,7 +137,7 @@ def test_shared_names_tie_and_the_lower_label_comes_first(benchmark: Path, model
 def test_best_labels_by_hand() -> None:
     pictures = np.array([[1, 0], [0, 1]], dtype=np.float32)
     embeddings = np.array([[0.6, 0.8], [1, 0], [0, 1]], dtype=np.float32)
-    classifier = Classifier(np.array([2, 5, 9], np.int32), embeddings, np.arange(3), 0, 0)
+    classifier = Classifier(np.array([2, 5, 9], np.int32), embeddings, np.arange(3), [], [])
     labels, scores, _ = best_labels(pictures, classifier, count=2)
     assert labels.tolist() == [[5, 2], [9, 2]]
     assert scores.tolist() == [pytest.approx([1, 0.6]), pytest.approx([1, 0.8])]
@@ -143,7 +145,7 @@ def test_best_labels_by_hand() -> None:
 
 def test_confidence_is_the_softmax_of_the_best_label() -> None:
     pictures = np.array([[1, 0], [0.6, 0.8]], dtype=np.float32)
-    classifier = Classifier(np.arange(2, dtype=np.int32), np.eye(2, dtype=np.float32), np.arange(2), 0, 0)
+    classifier = Classifier(np.arange(2, dtype=np.int32), np.eye(2, dtype=np.float32), np.arange(2), [], [])
     _, _, confidences = best_labels(pictures, classifier, scales=(10.0, 1.0))
     expected = [[1 / (1 + np.exp(-10 * gap)), 1 / (1 + np.exp(-gap))] for gap in (1, 0.2)]
     assert confidences == pytest.approx(np.array(expected), abs=1e-6)
@@ -197,7 +199,7 @@ def test_workers_change_nothing(benchmark: Path, model: Path) -> None:
 
 def test_truncated_texts_are_counted(benchmark: Path, model: Path) -> None:
     classifier = Model(model, torch.device("cpu")).classifier(["robin", "bird " * 30], ["{c}"])
-    assert classifier.truncated == 1
+    assert classifier.cut == [1]
 
 
 def test_braces_in_names_are_left_alone(model: Path) -> None:

@@ -180,9 +180,20 @@ def test_a_folder_of_pictures(model: Path, tmp_path: Path, monkeypatch: pytest.M
     assert page.count("<figure>") == 3 and page.count("data:image/jpeg") == 2 and "1 not readable" in page
 
 
+def test_the_temperature_is_that_of_the_models_evaluation(tmp_path: Path) -> None:
+    (tmp_path / "models" / "main").mkdir(parents=True)
+    assert predict.fitted_temperature(tmp_path / "models" / "main", "common") is None
+    for name, values in {"a": (2.0, 2.0, None), "b": (4.0, 6.0, 6.0)}.items():
+        rows = [{"nameForm": "common", "temperature": value} for value in values]
+        rows.append({"nameForm": "scientific", "temperature": 99.0})
+        tables.write(rows, tables.PREDICTIONS, tmp_path / "evaluation" / "main" / f"{name}.parquet")
+    assert predict.fitted_temperature(tmp_path / "models" / "main", "common") == 4.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--temperature", "0"], "must be above 0"),
         (["--threshold", "0.4"], "must lie between 0.5 and 1"),
         (["--prompts", "a photo"], "has no {c}"),
         ([], "holds no picture"),

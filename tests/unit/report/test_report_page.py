@@ -192,6 +192,21 @@ def test_truth_says_where_nothing_was_planted_and_shows_pairs(html: str) -> None
     assert truth.count("<img") == 5  # a pair of candidates, a candidate beside a benchmark picture, a lone false alarm
 
 
+def test_distance_and_certainty_stand_in_a_table_with_gaps_where_not_measured(html: str) -> None:
+    table = html.split("Distance and certainty on the test split")[1].split("</table>")[0]
+    row = table.split("<tbody>")[1].split("</tr>")[0]
+    cells = re.findall(r'<td class="num">([^<]*)</td>', row)
+    assert [bool(cell.strip()) and cell.strip()[0].isdigit() for cell in cells[1:]] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert cells[1].startswith("97.3") and cells[4] == "3.4" and cells[5].startswith("12.3")
+
+
 def test_the_doi_of_a_download_is_cited(run: Any) -> None:
     facts = {"step": "search_images.gbifdownload", "source": "gbifdownload", "doi": "10.15468/dl.np3k7j"}
     (run.folder / "provenance" / "search_images.gbifdownload.json").write_text(json.dumps(facts))
