@@ -66,10 +66,9 @@ def measure(results: Results, pictures: Pictures) -> Truth | None:
     if not scores.is_file():
         return None
     check_columns(scores, SCORES)
-    # What the sources found stands beside the sources; what was not planted is no measurement.
+    # What the sources found is no detector's work and stands beside the sources.
     rows = results.rows(
-        "SELECT * FROM read_parquet(?) WHERE detector <> ? AND (planted > 0 OR found > 0) ORDER BY detector, kind",
-        [str(scores), PRECISION],
+        "SELECT * FROM read_parquet(?) WHERE detector <> ? ORDER BY detector, kind", [str(scores), PRECISION]
     )
     if not misses.is_file():
         return Truth(tuple(rows), ())
