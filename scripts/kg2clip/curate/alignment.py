@@ -51,13 +51,19 @@ def view(image: Image.Image) -> View:
 
 
 def agreement(one: View, other: View) -> float:
-    """Share of the textured blocks in which two pictures agree, 0 to 1; 0 where hardly any is textured."""
-    on_other = neighbours.distances(one.hashes[0], other.hashes)
-    on_one = neighbours.distances(other.hashes[0], one.hashes)
-    if on_one.min() < on_other.min():
-        one, other, on_other = other, one, on_one
-    frame = _align(one.grey, other.grey, _frame(windows.WINDOWS[int(on_other.argmin())]))
-    return _agreeing(one.grey, _laid(other.grey, frame, OUTSIDE))
+    """Share of the textured blocks in which two pictures agree, one of them mirrored if need be.
+
+    0 where hardly any block is textured.
+    """
+    ways = [
+        (neighbours.distances(inner.hashes[0] ^ mask, outer.hashes), inner.grey[:, ::step], outer.grey)
+        for inner, outer in ((one, other), (other, one))
+        for mask, step in ((np.uint64(0), 1), (windows.MIRRORING, -1))
+    ]
+    distance, inner, outer = min(ways, key=lambda way: int(way[0].min()))
+    inner = np.ascontiguousarray(inner)
+    frame = _align(inner, outer, _frame(windows.WINDOWS[int(distance.argmin())]))
+    return _agreeing(inner, _laid(outer, frame, OUTSIDE))
 
 
 def _frame(window: tuple[float, float, float, float]) -> NDArray[np.float64]:

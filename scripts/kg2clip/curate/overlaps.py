@@ -1,11 +1,12 @@
 """The second search for copies: pictures that agree in what they share, as crops do and copies with a watermark.
 
-Candidates are pairs in which the whole of one picture looks like a window of the other (`windows`); each is then laid
-over the other and compared (`alignment`). The first is wide on purpose, the second decides.
+Candidates are pairs in which the whole of one picture, or its mirror image, looks like a window of the other
+(`windows`); each is then laid over the other and compared (`alignment`). The first is wide on purpose, the second
+decides.
 
-Costs, for n pictures: 64 + 32 bytes of memory each for the index, whose queries are streamed from the features tables;
-16 x 36 x n/65,536 comparisons for each picture, twice those of the first search (docs/benchmarks.md has the times);
-some 15 ms for each candidate pair, of which a picture has NEAREST at most.
+Costs, for n pictures: 200 bytes of memory each for the index, whose queries are streamed from the features tables;
+16 x 36 x 2n / 65,536 comparisons for each picture, four times those of the first search (20 minutes of one core at a
+million pictures, and with its square from there); 15 ms for each candidate pair, of which a picture has NEAREST at most.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from kg2clip.curate import alignment, neighbours
 from kg2clip.curate.decode import Rules, decode
 from kg2clip.curate.neighbours import Hashes, Indices
-from kg2clip.curate.windows import WINDOWS
+from kg2clip.curate.windows import MIRRORING, WINDOWS
 from kg2clip.progress import Progress
 from kg2clip.tars import Member
 
@@ -123,11 +124,12 @@ def _nearest(pictures: Pictures, others: Pictures) -> NDArray[np.int64]:
     Returns:
         Rows of position, position in `others`, and distance in bits.
     """
-    index = neighbours.Index(_wholes(pictures))
+    wholes = _wholes(pictures)
+    index = neighbours.Index(np.concatenate([wholes, wholes ^ MIRRORING]))
     kept = [np.empty((0, 3), np.int64)]
     for rows, hashes in others.blocks():
         for found in index.sharing(hashes.reshape(-1, 4), DISTANCE):
-            pairs = np.stack([found.second, rows[found.first // len(WINDOWS)], found.distance], axis=1)
+            pairs = np.stack([found.second % pictures.count, rows[found.first // len(WINDOWS)], found.distance], axis=1)
             kept.append(pairs[pairs[:, 0] != pairs[:, 1]] if others is pictures else pairs)
             if sum(map(len, kept[1:])) > BUFFERED:
                 kept = [_thinned(np.concatenate(kept))]

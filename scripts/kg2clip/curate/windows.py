@@ -48,3 +48,6 @@ def _cosines(start: float, end: float) -> NDArray[np.float32]:
 _COSINES = np.stack([_cosines(*interval) for interval in INTERVALS])
 _VERTICAL, _HORIZONTAL = (axis.ravel() for axis in np.indices((FREQUENCIES, FREQUENCIES)))
 _LOW_FIRST = np.lexsort((_HORIZONTAL, _VERTICAL + _HORIZONTAL, np.maximum(_VERTICAL, _HORIZONTAL)))
+# The bits that change in a mirror image: cosines of odd half waves change their sign from left to right. (The median
+# may move a little: a few bits more.)
+MIRRORING = np.packbits(_HORIZONTAL[_LOW_FIRST] % 2 == 0).view(np.uint64)

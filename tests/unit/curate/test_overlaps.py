@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from harvests import Harvest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from scipy.fft import dct
 from textures import benchmark, encoded, texture
 
@@ -21,7 +21,7 @@ from kg2clip.curate.alignment import View, agreement, view
 from kg2clip.curate.copies import NO_LINK, OVERLAP, Groups, evidence, merge
 from kg2clip.curate.decode import Rules
 from kg2clip.curate.overlaps import NEAREST, Comparison, Pictures
-from kg2clip.curate.windows import WINDOWS, window_hashes
+from kg2clip.curate.windows import MIRRORING, WINDOWS, window_hashes
 from kg2clip.files import sha256_file
 
 RULES = Rules(256, 90, "#ffffff", 50_000_000)
@@ -79,6 +79,14 @@ def test_agreement(seed: int) -> None:
     assert agreement(whole, whole) == 1
 
 
+def test_mirrored_crops_agree() -> None:
+    picture = texture(7)
+    whole, crop = view(picture), view(cut(ImageOps.mirror(picture), 0.04, 0.01, 0.03, 0.05))
+    assert min(agreement(whole, crop), agreement(crop, whole)) >= 0.75
+    mirrored = view(ImageOps.mirror(picture)).hashes[0]
+    assert neighbours.distances(whole.hashes[0] ^ MIRRORING, mirrored) <= 8
+
+
 def test_flat_pictures_agree_in_nothing() -> None:
     flat = view(Image.new("RGB", (300, 200), "#777777"))
     assert agreement(flat, flat) == 0
@@ -91,6 +99,7 @@ def decoded(tmp_path_factory: pytest.TempPathFactory) -> Harvest:
     harvest.pictures = {
         "a-cropped": encoded(cut(texture(1), 0.04, 0.05, 0.05, 0.03)),
         "a-one-side": encoded(cut(texture(1), 0, 0, 0, 0.1), quality=60),
+        "a-mirrored-crop": encoded(cut(ImageOps.mirror(texture(1)), 0.05, 0, 0.03, 0.04)),
         "a-original": encoded(texture(1)),
         "a-watermarked": encoded(banded(texture(1), 0.12)),
         "b-alone": encoded(texture(2)),
@@ -125,7 +134,7 @@ def test_crops_and_watermarks_are_copies(judged: Harvest) -> None:
     assert {key for key, row in rows.items() if row["kept"]} == {"a-original", "b-alone", "b-alike"}
     copies = {key: (row["survivorID"], row["match"]) for key, row in rows.items() if row["stage"] == "duplicate"}
     assert copies.pop("a-watermarked")[0] == "a-original"
-    assert copies == {key: ("a-original", "overlap") for key in ("a-cropped", "a-one-side")}
+    assert copies == {key: ("a-original", "overlap") for key in ("a-cropped", "a-mirrored-crop", "a-one-side")}
 
 
 def test_a_test_picture_that_shows_more_or_less_is_found(judged: Harvest) -> None:
