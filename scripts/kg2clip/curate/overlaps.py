@@ -6,7 +6,8 @@ decides.
 
 Costs, for n pictures: 200 bytes of memory each for the index, whose queries are streamed from the features tables;
 16 x 36 x 2n / 65,536 comparisons for each picture, four times those of the first search (20 minutes of one core at a
-million pictures, and with its square from there); 15 ms for each candidate pair, of which a picture has NEAREST at most.
+million pictures, and with its square from there); 15 ms for each candidate pair, of which a picture has NEAREST at
+most.
 """
 
 from __future__ import annotations
