@@ -78,7 +78,8 @@ def ensure_built(folder: Path, wanted: Settings) -> None:
     benchmarks = {folder_name: plan(name, species, wanted["test_pictures"]) for folder_name, plan in BENCHMARKS.items()}
     pages = plan_files(species, wanted["pictures"], benchmarks["benchmark"], seed)
     pages += plan_oddities(species, len(pages), seed)
-    observed = inaturalist.plan_test_observations(species, benchmarks["benchmark"], seed)
+    with_observations = wanted["observations"] > 0  # a collection that iNaturalist's taxa do not hold asks for none
+    observed = inaturalist.plan_test_observations(species, benchmarks["benchmark"], seed) if with_observations else {}
     observations = inaturalist.plan_observations(species, wanted["observations"], seed)
     observations += inaturalist.as_served(observed, seed)
     occurrences = gbif.plan_occurrences(species, wanted["occurrences"], seed)
