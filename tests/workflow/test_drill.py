@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kg2clip.files import sha256_file
 from workflow.small import SmallRun
+from workflow.test_chain import SEARCHES
 
 DRILL = str(Path(__file__).with_name("drill"))
 SEED = 20251125
@@ -30,6 +31,7 @@ WRITES = {
     "gather_scores": 2,
     "make_report": 2,
 }
+HITS = [f"results/test-drill/search/{search}.hits.parquet" for search in SEARCHES]
 
 
 def moments() -> list[str]:
@@ -54,9 +56,9 @@ def test_killed_anywhere_and_run_again_it_ends_as_undisturbed(undisturbed: Small
         if number % 2:
             environment["KG2CLIP_DRILL_WRAPPER"] = "1"
         program = moment.split(":")[0]
-        # Sources are asked one after the other; --until their own rule would end after the first.
-        until = "merge_candidates" if program == "search_images" else program
-        done = drill.run("--quiet", "all", "--until", until, environment=environment)
+        # Sources are asked one after the other: --until their rule would end after the first, so their files are named.
+        goal = HITS if program == "search_images" else ["--until", program]
+        done = drill.run(*goal, "--quiet", "all", environment=environment)
         if done.returncode == 0:  # a program that was done before its second came
             assert ":seconds:" in moment, moment
             continue
