@@ -23,12 +23,11 @@ from kg2clip.errors import IncompleteError, UserError, run_program
 from kg2clip.knowledge.members import count_members
 from kg2clip.knowledge.roots import find_classes, find_roots
 from kg2clip.knowledge.sparql import Endpoint
+from kg2clip.operations.doctor import KEYS
 from kg2clip.planning import estimate, sheet
 from kg2clip.planning.estimate import Demand, Plan, TrainingPlan
 from kg2clip.search.order import searches
 from kg2clip.train import recipe
-
-KEYS = {"brave": ("BRAVE_API_KEY",), "gbifdownload": ("GBIF_USER", "GBIF_PASSWORD")}
 
 
 def main() -> None:

@@ -32,7 +32,8 @@ PYTHON = ((3, 11), (3, 13))  # from, up to; img2dataset imports a module that 3.
 FREE_GIGABYTES = 100  # below it a person should look at what scripts/plan.py says
 FREE_INODES = 100_000
 CONNECT_SECONDS = 10
-KEYS = {"brave": "BRAVE_API_KEY"}  # environment variable by source
+# Environment variables that a source needs, by source.
+KEYS = {"brave": ("BRAVE_API_KEY",), "gbifdownload": ("GBIF_USER", "GBIF_PASSWORD")}
 UNITS = {"": 1, "m": 1, "M": 1, "G": 1000, "T": 1000_000}
 
 
@@ -81,7 +82,7 @@ def check_contact(config: Settings) -> Iterator[Finding]:
 def check_keys(config: Settings) -> Iterator[Finding]:
     """Sources with a key have it in the environment."""
     for source in config["search"]["sources"]:
-        if variable := KEYS.get(source):
+        for variable in KEYS.get(source, ()):
             if os.environ.get(variable, "").strip():
                 yield ok(f"key of {source}", f"{variable} is set")
             else:

@@ -136,6 +136,13 @@ def test_a_missing_key_is_named_and_never_shown(monkeypatch: pytest.MonkeyPatch)
     assert levels(findings) == ["ok"] and "secret-value" not in told(findings)
 
 
+def test_each_key_of_a_source_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GBIF_USER", "me")
+    monkeypatch.delenv("GBIF_PASSWORD", raising=False)
+    findings = list(doctor.check_keys(config(search={"sources": {"gbifdownload": {}}})))
+    assert levels(findings) == ["ok", "error"] and "GBIF_PASSWORD" in findings[1].says
+
+
 def test_reach_tries_a_connection_and_says_where_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
