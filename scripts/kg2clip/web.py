@@ -276,9 +276,13 @@ def _connect(connection: HTTPConnection, private_hosts: Collection[str]) -> sock
     failure: OSError | None = None
     for place in places:
         try:
-            return socket.create_connection(place, timeout=CONNECT_TIMEOUT)
+            found = socket.create_connection(place, timeout=CONNECT_TIMEOUT)
         except OSError as error:
             failure = error
+            continue
+        # A request goes out in two writes, head and body; without this the second waits 40 ms for the first's receipt.
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return found
     raise NewConnectionError(connection, f"no connection to {connection.host}: {failure}")
 
 

@@ -191,6 +191,17 @@ def test_a_session_goes_where_the_map_says(mapped: Any) -> None:
     assert mapped.asked == [("far.test", "/x%20y", "kg2clip/0.1 (me@example.org)")]
 
 
+def test_a_session_sends_the_body_without_waiting_for_a_receipt_of_the_head(
+    mapped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, connect = [], socket.create_connection
+    monkeypatch.setattr(
+        "socket.create_connection", lambda *place, **how: made.append(connect(*place, **how)) or made[0]
+    )
+    with web.session("me@example.org").get("http://far.test/", stream=True):
+        assert made[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.mark.parametrize("target", ["http://127.0.0.1:1/", "http://localhost/", "http://169.254.169.254/"])
 def test_a_session_follows_no_redirect_to_a_private_address(mapped: Any, target: str) -> None:
     with web.session("me@example.org") as session, pytest.raises(web.RefusedError) as refused:
