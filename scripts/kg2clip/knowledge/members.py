@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from kg2clip.errors import IncompleteError
 from kg2clip.knowledge import names
 from kg2clip.knowledge.lineage import read_parents, walk
 from kg2clip.knowledge.nodes import ANY_LANGUAGE, read_common_names
-from kg2clip.knowledge.sparql import Endpoint, any_of, iri, literal
-from kg2clip.knowledge.vocabulary import EXTINCT_STATUS, HUMAN_TAXON, SPECIAL_KINDS, WIKIDATA, names_a_taxon
+from kg2clip.knowledge.sparql import Endpoint, TooHeavyError, any_of, iri, literal
+from kg2clip.knowledge.vocabulary import EXTINCT_STATUS, HUMAN_TAXON, SPECIAL_KINDS, WIKIDATA, curie, names_a_taxon
 from kg2clip.settings import Settings
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,14 @@ def select_members(
     """
     counts: Counter[str] = Counter({"found below the roots": 0})
     members: dict[str, Member] = {}
-    for kind, inside in _ways_in(roots, classes, wanted):
-        for item, sitelinks in _filtered(endpoint, inside, wanted, counts, ranked=kind == "taxon"):
-            if item in members:
-                counts["reached in two ways"] += 1
-            else:
-                members[item] = Member(kind, sitelinks)
+    for way in _ways_in(roots, classes, wanted):
+        for found, left_out in _in_branches(endpoint, way, lambda branch: _filtered(endpoint, branch, wanted)):
+            counts.update(left_out)
+            for item, sitelinks in found:
+                if item in members:
+                    counts["reached in two ways"] += 1
+                else:
+                    members[item] = Member(way.kind, sitelinks)
     reasons = special_kinds(endpoint, members, wanted) | _names_of_members(endpoint, members, wanted)
     for item, reason in reasons.items():
         counts[reason] += 1
@@ -58,53 +64,112 @@ def select_members(
     return members, counts
 
 
-def _ways_in(roots: Sequence[str], classes: Sequence[str], wanted: Settings) -> Iterator[tuple[str, str]]:
-    """Graph patterns that bind ?item, with the kind of member that each finds."""
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A graph pattern that binds ?item: `rest` says what it has to do with `node`, which is one of `tops` or below."""
+
+    kind: str
+    tops: Sequence[str]
+    link: str
+    node: str
+    rest: str
+    alone: bool = False  # the tops themselves, and nothing below them
+
+    @property
+    def pattern(self) -> str:
+        below = f"BIND(?root AS {self.node})" if self.alone else f"{self.node} {self.link}* ?root ."
+        return f"VALUES ?root {{ {' '.join(map(iri, self.tops))} }} {below} {self.rest}"
+
+
+def _ways_in(roots: Sequence[str], classes: Sequence[str], wanted: Settings) -> Iterator[_Way]:
     if roots:
-        below = f"VALUES ?root {{ {' '.join(map(iri, roots))} }} ?taxon wdt:P171* ?root ."
-        yield "taxon", f"{below.replace('?taxon', '?item')} ?item wdt:P225 ?name ."
+        yield _Way("taxon", roots, "wdt:P171", "?item", "?item wdt:P225 ?name .")
         if wanted["common_names"]:
-            named = f"{below} {names_a_taxon('?common', '?taxon')} ?item wdt:P279* ?common ."
-            yield "group", f"{named} FILTER NOT EXISTS {{ ?item wdt:P225 ?name }}"
+            group = "?item wdt:P279* ?common . FILTER NOT EXISTS { ?item wdt:P225 ?name }"
+            yield _Way("group", roots, "wdt:P171", "?taxon", f"{names_a_taxon('?common', '?taxon')} {group}")
         if wanted["products"]:
             kinds = " ".join(iri(WIKIDATA + item) for item in wanted["products"])
-            yield (
-                "product",
-                f"{below} VALUES ?kind {{ {kinds} }} ?item wdt:P1582|^wdt:P1672 ?taxon ; wdt:P31|wdt:P279 ?kind .",
-            )
+            product = f"VALUES ?kind {{ {kinds} }} ?item wdt:P1582|^wdt:P1672 ?taxon ; wdt:P31|wdt:P279 ?kind ."
+            yield _Way("product", roots, "wdt:P171", "?taxon", product)
     if classes:
-        yield "thing", f"VALUES ?root {{ {' '.join(map(iri, classes))} }} ?item wdt:P279* ?root ."
+        yield _Way("thing", classes, "wdt:P279", "?item", "")
 
 
-def _filtered(
-    endpoint: Endpoint, inside: str, wanted: Settings, counts: Counter[str], ranked: bool
-) -> list[tuple[str, int]]:
-    """The items of a pattern that pass the filters which the endpoint applies, with their sitelinks."""
+def _in_branches(endpoint: Endpoint, way: _Way, ask: Callable[[_Way], Result]) -> Iterator[Result]:
+    """What `ask` gives for a way; where the endpoint gives up on it, for its branches, each once.
+
+    Several tops are halved; one top is divided into itself and its children, of which half are asked for at first. What
+    stands below two branches is found by both.
+    """
+    waiting, divided = [way], set[str]()
+    while waiting:
+        branch = waiting.pop()
+        try:
+            yield ask(branch)
+            continue
+        except TooHeavyError as error:
+            log.info("%s gives up below %s (%s): asking for less", endpoint.url, _named(branch.tops), error)
+        middle = len(branch.tops) // 2
+        if middle:
+            parts = [branch.tops[middle:], branch.tops[:middle]]
+            waiting += [replace(branch, tops=part) for part in parts]
+            continue
+        if branch.alone:
+            raise IncompleteError(
+                f"{endpoint.url} gives up on a single node, {_named(branch.tops)}. Run the same command later, or set "
+                "knowledge.endpoint to another one"
+            )
+        children = _children(endpoint, branch) - divided
+        divided |= {*branch.tops, *children}
+        waiting += [replace(branch, tops=sorted(children))] if children else []
+        waiting.append(replace(branch, alone=True))
+
+
+def _children(endpoint: Endpoint, way: _Way) -> set[str]:
+    (top,) = way.tops
+    rows = endpoint.select(f"SELECT DISTINCT ?item WHERE {{ ?item {way.link} {iri(top)} }} ORDER BY ?item")
+    return {row["item"].value for row in rows if "item" in row}
+
+
+def _named(nodes: Sequence[str]) -> str:
+    first = ", ".join(map(curie, nodes[:3]))
+    return first if len(nodes) <= 3 else f"{first} and {len(nodes) - 3} others"
+
+
+def _filtered(endpoint: Endpoint, way: _Way, wanted: Settings) -> tuple[list[tuple[str, int]], Counter[str]]:
+    """The items of a way that pass the filters which the endpoint applies, with their sitelinks; counts of the others.
+
+    Raises:
+        TooHeavyError: the endpoint gives up.
+    """
+    counts: Counter[str] = Counter()
     where, before = "", 0
-    for reason, condition in [("", inside), *_conditions(wanted, ranked)]:
+    for reason, condition in [("", way.pattern), *_conditions(wanted, way.kind == "taxon")]:
         where = f"{where} {condition}"
-        left = endpoint.count(where)
+        left = endpoint.count(where, divisible=True)
         if reason:
             counts[reason] += before - left
         else:
             counts["found below the roots"] += left
         before = left
     if not before:
-        return []
+        return [], counts
     query = (
         f"SELECT ?item (MAX(?links) AS ?sitelinks) WHERE {{ {where} "
         "OPTIONAL { ?item wikibase:sitelinks|(^wdt:P13176/wikibase:sitelinks) ?links } } GROUP BY ?item ORDER BY ?item"
     )
-    rows = endpoint.stream(query, expected=before)
-    return [(row["item"].value, int(row["sitelinks"].value) if "sitelinks" in row else 0) for row in rows]
+    rows = endpoint.stream(query, expected=before, divisible=True)
+    return [(row["item"].value, int(row["sitelinks"].value) if "sitelinks" in row else 0) for row in rows], counts
 
 
 def count_members(endpoint: Endpoint, roots: Sequence[str], classes: Sequence[str], wanted: Settings) -> int:
     """How many nodes pass the filters that the endpoint applies: `select_members` leaves out a few more of them."""
-    return sum(
-        endpoint.count(" ".join([inside, *(condition for _, condition in _conditions(wanted, kind == "taxon"))]))
-        for kind, inside in _ways_in(roots, classes, wanted)
-    )
+
+    def passing(way: _Way) -> int:
+        conditions = [condition for _, condition in _conditions(wanted, way.kind == "taxon")]
+        return endpoint.count(" ".join([way.pattern, *conditions]), divisible=True)
+
+    return sum(sum(_in_branches(endpoint, way, passing)) for way in _ways_in(roots, classes, wanted))
 
 
 def _conditions(wanted: Settings, ranked: bool) -> list[tuple[str, str]]:

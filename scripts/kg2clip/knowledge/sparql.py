@@ -95,23 +95,28 @@ class Endpoint:
         self._counts: set[Path] = set()
         self._record: dict[str, dict[str, Any]] = {}
 
-    def count(self, where: str, variable: str = "?item") -> int:
-        """How many distinct values `variable` has in a graph pattern."""
+    def count(self, where: str, variable: str = "?item", divisible: bool = False) -> int:
+        """How many distinct values `variable` has in a graph pattern.
+
+        Raises:
+            TooHeavyError: the endpoint gives up, and the caller can ask for less at a time (`divisible`).
+        """
         query = f"SELECT (COUNT(DISTINCT {variable}) AS ?count) WHERE {{ {where} }}"
-        return self._count(query, query)
+        return self._count(query, query, divisible)
 
     def select(self, query: str) -> list[Row]:
         """The rows of a query with a short answer."""
-        return self._patiently(lambda: self._short(query, query))
+        return self._asked(lambda: self._short(query, query), self._path(query), divisible=False)
 
-    def stream(self, query: str, expected: int) -> Iterator[Row]:
+    def stream(self, query: str, expected: int, divisible: bool = False) -> Iterator[Row]:
         """The rows of a query with a long answer: to the disk as they come, from there when they are whole.
 
         Raises:
             IncompleteError: the answer has not the number of rows that a separate COUNT promised.
+            TooHeavyError: the endpoint gives up, and the caller can ask for less at a time (`divisible`).
         """
         path = self._path(query)
-        rows = self._patiently(lambda: self._long(path, query))
+        rows = self._asked(lambda: self._long(path, query), path, divisible)
         if rows != expected:
             for stale in {path, *self._counts}:
                 stale.unlink(missing_ok=True)
@@ -139,22 +144,21 @@ class Endpoint:
 
     def _page(self, page: list[str], query: Callable[[str], str]) -> Iterable[Row]:
         text, title = query(" ".join(map(iri, page))), query("...")
-        if len(page) == 1:
-            return self._patiently(lambda: self._short(text, title))
         try:
-            return self._short(text, title)
+            return self._asked(lambda: self._short(text, title), self._path(text), divisible=len(page) > 1)
         except TooHeavyError as error:
             log.info("%s gives up on %d items at once (%s): asking for half", self.url, len(page), error)
         middle = len(page) // 2
         return [*self._page(page[:middle], query), *self._page(page[middle:], query)]
 
-    def _count(self, query: str, title: str) -> int:
-        self._counts.add(self._path(query))
-        rows = self._patiently(lambda: self._short(query, title))
+    def _count(self, query: str, title: str, divisible: bool = False) -> int:
+        path = self._path(query)
+        self._counts.add(path)
+        rows = self._asked(lambda: self._short(query, title), path, divisible)
         try:
             return int(rows[0]["count"].value)
         except (LookupError, ValueError):
-            self._path(query).unlink()
+            path.unlink()
             raise IncompleteError(f"{self.url} answers a COUNT with {rows}. Is it a SPARQL 1.1 endpoint?") from None
 
     def _short(self, query: str, title: str) -> list[Row]:
@@ -180,11 +184,20 @@ class Endpoint:
         self._note(query, path, rows)
         return rows
 
-    def _patiently(self, ask: Callable[[], Result]) -> Result:
-        """Ask what can't be halved: where the endpoint gives up, once more; then it is the user's turn."""
+    def _asked(self, ask: Callable[[], Result], path: Path, divisible: bool) -> Result:
+        """What `ask` returns. Where the endpoint gives up, a question that can be divided is never asked whole again,
+        the others are asked once more; then it is the user's turn.
+        """
+        gave_up = path.with_suffix(".gave-up")
+        if divisible and gave_up.exists():
+            raise TooHeavyError("it gave up before")
         try:
             return ask()
         except TooHeavyError as error:
+            if divisible:
+                self._answers.mkdir(parents=True, exist_ok=True)
+                gave_up.touch()
+                raise
             log.info("%s gives up on a query (%s): asking once more", self.url, error)
         try:
             return ask()

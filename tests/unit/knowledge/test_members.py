@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import urllib.request
 from pathlib import Path
+from urllib.parse import unquote_plus
 
 import pytest
-from servers import oxigraph
+from servers import Answer, oxigraph, scripted_server
 
 from kg2clip import settings, web
 from kg2clip.errors import UserError
 from kg2clip.knowledge.export import export_entities
 from kg2clip.knowledge.sparql import Endpoint
+
+JSON, FORM = "application/sparql-results+json", "application/x-www-form-urlencoded"
 
 # Q1 animals: cats and dogs with the oddities of Wikidata. Q50 plants with a fruit. Q100 upwards: vehicles.
 GRAPH = """
@@ -77,13 +82,37 @@ def export(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def run(**keys: object) -> tuple[dict[str, dict], dict[str, int]]:
         wanted = settings.complete({"project": "x", "knowledge": keys}, "test")["knowledge"]
-        rows, counts = export_entities(Endpoint("http://graph.test/query", "", tmp_path / "answers"), wanted)
+        rows, counts = export_entities(
+            Endpoint("http://graph.test/query", "", tmp_path / "answers", wanted["snapshot"]), wanted
+        )
         found = {row["entityID"]: row for row in rows}
         assert counts["found below the roots"] == sum(counts.values()) - counts["found below the roots"]
         assert counts["exported"] == len(found)
         return found, dict(counts)
 
     return run
+
+
+def test_what_is_too_heavy_at_once_is_asked_branch_by_branch(
+    export, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = export(roots=["Q1", "Q50"], classes=["Q100"])
+
+    def answer(path: str, body: bytes) -> Answer:
+        heavy = re.search(r"VALUES \?root \{ ([^}]*) \} \?\w+ wdt:P(?:171|279)\*", unquote_plus(body.decode()))
+        if heavy and (" " in heavy[1] or heavy[1].endswith(("/Q1>", "/Q2>", "/Q100>"))):
+            return 429, {}, b"Operation timed out."
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, {"Accept": JSON, "Content-Type": FORM})
+        with urllib.request.urlopen(request) as response:
+            return 200, {"Content-Type": JSON}, response.read()
+
+    with scripted_server(answer) as (proxy, seen):
+        monkeypatch.setenv(web.RESOLVE, json.dumps({"graph.test": f"127.0.0.1:{proxy}"}))
+        in_branches, _ = export(roots=["Q1", "Q50"], classes=["Q100"], snapshot="behind a proxy")
+        assert in_branches == whole
+        seen.clear()
+        again, _ = export(roots=["Q1", "Q50"], classes=["Q100"], snapshot="behind a proxy")
+        assert (again, seen) == (whole, []), "what was too heavy is not tried again"
 
 
 def test_what_an_entity_is_decides_and_every_reason_is_counted(export) -> None:
