@@ -24,7 +24,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import aiohttp
 from yarl import URL
@@ -45,6 +45,8 @@ LONGEST_WAIT = 120.0  # seconds that Retry-After is obeyed for; a host that asks
 BREAKER = 20  # transient failures in a row after which a host is given up (harvest.md 8)
 TRANSFERS = 100  # requests under way at a time, over all hosts
 HELD_BYTES = 256 << 20  # bodies fetched and not yet taken: above it no request starts, those under way may end
+LATE = 0.02  # seconds by which a turn may come late without putting off those after it: a loop never wakes on the dot
+DEBT = 0.1  # seconds of bandwidth taken before they are paid for: shorter waits are too coarse, they add up
 CHUNK = 64 << 10
 ROBOTS_BYTES = 500 << 10  # RFC 9309, 2.5: a parser need not read more
 ROBOTS_REDIRECTS = 5  # RFC 9309, 2.3.1.2
@@ -97,6 +99,7 @@ class Host:
         self.queue: deque[Job] = deque()
         self.workers = 0
         self.slots = asyncio.Semaphore(lane.connections)
+        self.gate = asyncio.Lock()  # of those with a slot one waits for the next moment, the others behind it
         self.spacing = 1.0 / lane.requests_per_second
         self.ready_at = 0.0  # loop time of the next allowed request
         self.paid_until = 0.0  # loop time at which the bytes received so far are within the bandwidth
@@ -110,6 +113,14 @@ class Host:
         """Finished pictures a second, since the first."""
         return self.counts.total() / max(time.monotonic() - self.first, 1e-3) if self.first else 0.0
 
+    def due(self) -> float:
+        """Seconds until the next request is allowed; not above 0 if it is now."""
+        return max(self.ready_at, self.paid_until - DEBT) - asyncio.get_running_loop().time()
+
+    def take_turn(self) -> None:
+        """Make the next request wait as long as the rate asks. Turns lie on a grid, so that the rate is kept busy."""
+        self.ready_at = max(self.ready_at, asyncio.get_running_loop().time() - LATE) + self.spacing
+
     def pause(self, seconds: float) -> None:
         """Make no request for some seconds."""
         self.ready_at = max(self.ready_at, asyncio.get_running_loop().time() + seconds)
@@ -119,7 +130,7 @@ class Host:
         loop = asyncio.get_running_loop()
         self.paid_until = max(self.paid_until, loop.time()) + received * 8e-6 / self.lane.megabits_per_second
         due = self.paid_until - loop.time()
-        if due < 0.1:  # short waits are too coarse to be worth it; they add up
+        if due < DEBT:
             return
         when = deadline.when()
         deadline.reschedule(when + due if when is not None else None)
@@ -290,20 +301,23 @@ class Fetcher:
     async def _turn(self, host: Host) -> AsyncIterator[None]:
         """Wait until the host may be asked and there is room, then hold one of the host's connections."""
         async with host.slots:
-            while True:
-                await self._room.wait()
-                while (due := max(host.ready_at, host.paid_until) - self._loop.time()) > 0:
-                    await asyncio.sleep(due)
-                await self._transfers.acquire()
-                # Others may have taken the turn while this one waited for a place.
-                if host.ready_at <= self._loop.time():
-                    break
-                self._transfers.release()
-            host.ready_at = self._loop.time() + host.spacing
+            async with host.gate:
+                await self._moment(host)
             try:
                 yield
             finally:
                 self._transfers.release()
+
+    async def _moment(self, host: Host) -> None:
+        while True:
+            await self._room.wait()
+            while (due := host.due()) > 0:
+                await asyncio.sleep(due)
+            await self._transfers.acquire()
+            if host.due() <= 0:
+                host.take_turn()
+                return
+            self._transfers.release()  # while this one waited for its place, the host asked for a pause
 
     async def _judge(self, host: Host, response: aiohttp.ClientResponse, deadline: asyncio.Timeout) -> Outcome:
         status, headers = response.status, response.headers
@@ -388,8 +402,9 @@ class Fetcher:
         job.desk.put(job)
 
     async def _robots(self, host: Host, url: str) -> Robots:
-        parts = urlsplit(url)
-        origin = f"{parts.scheme}://{parts.netloc}"
+        origin = url[: url.index("/", len("https://"))]  # a URL as `check_url` writes it has a path
+        if (known := host.robots.get(origin)) is not None:
+            return known
         async with host.robots_lock:
             if host.verdict is None and origin not in host.robots:
                 host.robots[origin] = robots = Robots(await self._robots_text(f"{origin}/robots.txt"))

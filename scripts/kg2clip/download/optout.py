@@ -60,6 +60,8 @@ class Robots:
 
     def allows(self, url: str) -> bool:
         """Whether we may fetch a URL of this host."""
+        if not self._rules:
+            return True
         parts = urlsplit(url)
         path = quote(unquote(parts.path or "/")) + (quote(f"?{unquote(parts.query)}") if parts.query else "")
         matching = [(len(rule), allowed) for rule, allowed in self._rules if _matches(rule, path)]
