@@ -119,7 +119,8 @@ class Host:
 
     def take_turn(self) -> None:
         """Make the next request wait as long as the rate asks. Turns lie on a grid, so that the rate is kept busy."""
-        self.ready_at = max(self.ready_at, asyncio.get_running_loop().time() - LATE) + self.spacing
+        now = asyncio.get_running_loop().time()
+        self.ready_at = (self.ready_at if now - self.ready_at < LATE else now) + self.spacing
 
     def pause(self, seconds: float) -> None:
         """Make no request for some seconds."""
