@@ -40,6 +40,7 @@ class HostileWeb:
     most: Counter[str] = field(default_factory=Counter)  # connections at a time, by host
     robots: dict[str, tuple[int, str]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)  # hosts that answer 503 to everything
+    rests_until: float = 0.0
     _now: Counter[str] = field(default_factory=Counter)
     _seen: Counter[str] = field(default_factory=Counter)
 
@@ -133,6 +134,27 @@ class HostileWeb:
         body, headers = gzip.compress(picture(path)), {"Content-Encoding": "gzip"}
         return server_web.Response(body=body, content_type="image/jpeg", headers=headers)
 
+    async def _bomb(self, request: server_web.Request, path: str) -> server_web.StreamResponse:
+        body, headers = gzip.compress(bytes(100 << 20), 1), {"Content-Encoding": "gzip"}
+        return server_web.Response(body=body, content_type="image/jpeg", headers=headers)
+
+    async def _twenty(self, request: server_web.Request, path: str) -> server_web.StreamResponse:
+        """Twenty are served, then none for a second."""
+        self._seen["twenty"] += 1
+        if self._seen["twenty"] == 21:
+            self.rests_until = time.monotonic() + 0.9
+        if time.monotonic() < self.rests_until:
+            return server_web.Response(status=429, headers={"Retry-After": "1"})
+        return await self._ok(request, path)
+
+    async def _browser(self, request: server_web.Request, path: str) -> server_web.StreamResponse:
+        if "Mozilla" in request.headers.get("User-Agent", ""):
+            return server_web.Response(status=403)
+        return await self._ok(request, path)
+
+    async def _hour(self, request: server_web.Request, path: str) -> server_web.StreamResponse:
+        return server_web.Response(status=503, headers={"Retry-After": "3600"})
+
     async def _chunks(self, request: server_web.Request, path: str) -> server_web.StreamResponse:
         response = server_web.StreamResponse()
         await response.prepare(request)
@@ -147,6 +169,7 @@ class HostileWeb:
     async def _tag(self, request: server_web.Request, path: str) -> server_web.StreamResponse:
         tag = {
             "noai": "noai",
+            "noml": "noml",
             "other": "otherbot: noindex",
             "date": "noindex, unavailable_after: 25 Jun 2030 15:00 GMT",
         }
