@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import requests
 from aiohttp import web as server
 
+from benchmarks._serve import Answer, serving
 from kg2clip import settings, web
 from kg2clip.search.commons import Commons
 from kg2clip.search.run import Search
 from kg2clip.search.source import Answers
 
+SPAWN = get_context("spawn")  # the client is a process of its own, as a far-away server is
 PACKAGES = ("requests", "aiohttp")
 HOST = "commons.bench.test"
 CASES = (
@@ -43,8 +43,9 @@ def run(scratch: Path) -> list[dict[str, Any]]:
     for rate, connections, delay, pictures in CASES:
         calls = rate * SECONDS
         for way, ask in (("kg2clip", ours), ("requests in a loop", loop)):
-            with serve(delay, pictures) as times:
-                ask(scratch / f"{rate}", rate, connections, calls)
+            with serving([HOST], commons(delay, pictures)) as asked, ProcessPoolExecutor(1, SPAWN) as client:
+                client.submit(ask, scratch / f"{rate}", rate, connections, calls).result()
+            times = [call.began for call in asked]
             assert len(times) == calls, f"{len(times)} calls arrived of {calls}"
             reached = (len(times) - 1) / (max(times) - min(times))
             rows.append(
@@ -86,48 +87,17 @@ def address() -> str:
     return f"http://{HOST}/w/api.php"
 
 
-@contextmanager
-def serve(delay: float, pictures: int) -> Iterator[list[float]]:
-    """A Commons that waits before it answers; gives the moments at which calls came in."""
-    times: list[float] = []
+def commons(delay: float, pictures: int) -> Answer:
+    """A Commons that waits before it answers."""
     said = json.dumps(
         {"batchcomplete": "", "query": {"pages": {str(number): page(number) for number in range(pictures)}}}
     )
 
     async def answer(request: server.Request) -> server.Response:
-        times.append(time.monotonic())
         await asyncio.sleep(delay)
         return server.Response(text=said, content_type="application/json")
 
-    ready, ended = threading.Event(), threading.Event()
-    ports: list[int] = []
-    thread = threading.Thread(target=_serve, args=(answer, ports, ready, ended))
-    thread.start()
-    ready.wait(10)
-    os.environ[web.RESOLVE] = json.dumps({HOST: f"127.0.0.1:{ports[0]}"})
-    try:
-        yield times
-    finally:
-        ended.set()
-        thread.join()
-        del os.environ[web.RESOLVE]
-
-
-def _serve(answer: Callable[..., Any], ports: list[int], ready: threading.Event, ended: threading.Event) -> None:
-    async def main() -> None:
-        application = server.Application()
-        application.router.add_get("/w/api.php", answer)
-        runner = server.AppRunner(application, access_log=None)
-        await runner.setup()
-        site = server.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        ports.append(site._server.sockets[0].getsockname()[1])  # type: ignore[union-attr]
-        ready.set()
-        while not ended.is_set():
-            await asyncio.sleep(0.05)
-        await runner.cleanup()
-
-    asyncio.run(main())
+    return answer
 
 
 def page(number: int) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def test_each_rule_got_what_the_profile_says(cluster: Cluster, harvest: ClusterR
 def test_a_lane_holds_its_limit_over_all_jobs(harvest: ClusterRun) -> None:
     """Requests under way at a host at once, as the mirror's server counted them over the whole harvest."""
     lines = (harvest.results / "mirror" / "requests.jsonl").read_text().splitlines()
-    busiest = max(entry["underWay"] for entry in map(json.loads, lines) if entry["host"] == "upload.mirror.test")
+    busiest = max(entry["open"] for entry in map(json.loads, lines) if entry["host"] == "upload.mirror.test")
     assert 1 < busiest <= 8
 
 

@@ -157,9 +157,11 @@ class _Passing:
 
     def take(self, row: int, body: bytes | None, sha256: str | None) -> None:
         job = self._jobs[row]
-        self._stopped |= job.outcome is None or job.outcome.reason == reasons.STOPPED
+        self._stopped |= job.outcome is not None and job.outcome.reason == reasons.STOPPED
         # img2dataset prints what a writer raises and goes on, which would lose the row: keep it and stop instead.
         try:
+            if job.outcome is None or (job.outcome.body is None) is not (body is None):
+                raise RuntimeError(f"img2dataset {VERSION} does not pass on what {FUNCTION} gave: the seam has moved")
             if self._error is None and not self._stopped:
                 self._save(job, body, sha256)
                 self._saved += 1

@@ -310,6 +310,16 @@ def test_a_moved_seam_says_what_to_install(hostile: HostileWeb, harvest: Any, mo
     assert engine.seam.download_image_with_retry is original
 
 
+def test_a_seam_that_is_no_longer_called_is_told(
+    hostile: HostileWeb, harvest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if a release kept the function and its parameters, and called another one."""
+    monkeypatch.setattr(engine.seam, "kept", engine.seam.download_image_with_retry, raising=False)
+    monkeypatch.setattr(engine, "FUNCTION", "kept")
+    with pytest.raises(RuntimeError, match="the seam has moved"):
+        harvest(["http://a.test/ok/1"])
+
+
 def test_memory_is_bounded_by_bytes(hostile: HostileWeb, harvest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "HELD_BYTES", 1)  # every body fills it
     rows = harvest([f"http://a.test/ok/{n}" for n in range(20)])
