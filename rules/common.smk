@@ -38,6 +38,8 @@ LANES = list(config["download"]["lanes"])
 BATCHES = batch_names(config)
 SEARCHES = searches(config)
 EXPERIMENTS = list(config["train"]["experiments"])
+BASELINES = config["evaluate"]["baselines"]
+MODELS = [*EXPERIMENTS, *BASELINES]  # all that is evaluated
 BENCHMARKS = config["evaluate"]["benchmarks"]
 
 
@@ -75,6 +77,20 @@ def recipe_of(experiment):
         [recipe, wanted, config["seed"], config["train"]["recipe_version"]],
         sort_keys=True,
     )
+
+
+def model_name(wildcards):
+    """The model to evaluate: an experiment's folder, or the name of a baseline as the config gives it."""
+    folder = f"results/{config['project']}/models/{wildcards.experiment}"
+    return BASELINES.get(wildcards.experiment, folder)
+
+
+def model_files(wildcards):
+    """What an experiment's model consists of; nothing for a baseline, which is not of this workflow."""
+    if wildcards.experiment in BASELINES:
+        return []
+    files = ["open_clip_model.safetensors", "open_clip_config.json"]
+    return [f"{model_name(wildcards)}/{file}" for file in files]
 
 
 def grows(amount):
@@ -124,7 +140,7 @@ def targets():
         *expand(rules.decode_batch.output, batch=BATCHES),
         *expand(rules.train_model.output, experiment=EXPERIMENTS),
         *expand(
-            rules.evaluate_model.output, experiment=EXPERIMENTS, benchmark=BENCHMARKS
+            rules.evaluate_model.output, experiment=MODELS, benchmark=BENCHMARKS
         ),
         *expand(rules.search_images.output, search=SEARCHES),
         *rules.export_entities.output,

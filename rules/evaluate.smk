@@ -3,9 +3,10 @@
 
 rule evaluate_model:
     input:
-        weights="<results>/models/{experiment}/open_clip_model.safetensors",
-        model_config="<results>/models/{experiment}/open_clip_config.json",
-        classes=lambda wildcards: f"{BENCHMARKS[wildcards.benchmark]['path']}/classnames.txt",
+        model=model_files,
+        benchmark=lambda wildcards: f"{BENCHMARKS[wildcards.benchmark]['path']}/test/nshards.txt",
+        dataset="<results>/dataset/manifest.parquet",
+        entities="<results>/knowledge/entities.parquet",
     output:
         predictions="<results>/evaluation/{experiment}/{benchmark}.parquet",
         provenance="<results>/provenance/evaluate_model.{experiment}.{benchmark}.json",
@@ -22,23 +23,25 @@ rule evaluate_model:
     params:
         settings=settings("evaluate_model"),
         code=code("evaluate_model"),
-        model=subpath(input.weights, parent=True),
-        benchmark_path=subpath(input.classes, parent=True),
+        model=model_name,
+        benchmark_path=subpath(input.benchmark, ancestor=2),
     shell:
         "python scripts/evaluate_model.py --model {params.model} --benchmark-name {wildcards.benchmark}"
-        " --benchmark {params.benchmark_path} --output {output.predictions} --threads {threads}"
-        " --provenance {output.provenance} 2>&1 | tee {log}"
+        " --benchmark {params.benchmark_path} --dataset {input.dataset} --entities {input.entities}"
+        " --output {output.predictions} --threads {threads} --provenance {output.provenance} 2>&1 | tee {log}"
 
 
 rule gather_scores:
     input:
         predictions=expand(
             "<results>/evaluation/{experiment}/{benchmark}.parquet",
-            experiment=EXPERIMENTS,
+            experiment=MODELS,
             benchmark=BENCHMARKS,
         ),
     output:
         scores="<results>/evaluation/scores.parquet",
+        groups="<results>/evaluation/groups.parquet",
+        comparisons="<results>/evaluation/comparisons.parquet",
         provenance="<results>/provenance/gather_scores.json",
     log:
         "<logs>/gather_scores.log",
@@ -54,4 +57,4 @@ rule gather_scores:
         code=code("gather_scores"),
     shell:
         "python scripts/gather_scores.py --predictions {input.predictions} --output {output.scores}"
-        " --provenance {output.provenance} 2>&1 | tee {log}"
+        " --groups {output.groups} --comparisons {output.comparisons} --provenance {output.provenance} 2>&1 | tee {log}"

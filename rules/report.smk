@@ -15,10 +15,10 @@ rule make_report:
         ),
         predictions=expand(
             "<results>/evaluation/{experiment}/{benchmark}.parquet",
-            experiment=EXPERIMENTS,
+            experiment=MODELS,
             benchmark=BENCHMARKS,
         ),
-        scores="<results>/evaluation/scores.parquet" if BENCHMARKS else [],
+        scores=rules.gather_scores.output[:3] if BENCHMARKS else [],
         truth=(
             ["<results>/mirror/scores.parquet", "<results>/mirror/misses.parquet"]
             if "mirror" in config

@@ -1,9 +1,12 @@
-"""Zero-shot predictions of a model on a benchmark.
+"""Predictions of a model on a benchmark: zero-shot classification and few-shot probes, or retrieval.
 
-In: models/{experiment}/ (a folder that open_clip loads) and a benchmark in CLIP_benchmark's WebDataset form.
+In:  models/{experiment}/ (a folder that open_clip loads) or the name of another model, and a benchmark in
+     CLIP_benchmark's WebDataset form.
 Out: evaluation/{experiment}/{benchmark}.parquet: for every split, form of the names, set of prompts and picture the
-five best labels with their cosines, how far each is off in the tree of life, and how sure the model was. Every score is
-computed from this table, by gather_scores.py.
+     five best labels with their cosines, how far each is off in the tree of life, and how sure the model was; for test
+     pictures also those of linear probes that saw a few pictures of each class. Of a benchmark of captions, for every
+     picture and caption, where the right one stood among all. Every score is computed from this table, by
+     gather_scores.py.
 """
 
 from __future__ import annotations
@@ -11,25 +14,25 @@ from __future__ import annotations
 import argparse
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from kg2clip import device, provenance, settings, tables
 from kg2clip.errors import UserError, run_program
 from kg2clip.evaluate import benchmark as benchmarks
 from kg2clip.evaluate.benchmark import Benchmark, Picture
-from kg2clip.evaluate.calibration import fit_temperature
-from kg2clip.evaluate.hierarchy import Ladder
+from kg2clip.evaluate.model import Model
 from kg2clip.evaluate.names import templates_of
-from kg2clip.evaluate.zeroshot import Classifier, Floats, Model, best_labels
+from kg2clip.evaluate.predictions import Classes, Split, few_shot, zero_shot
+from kg2clip.evaluate.retrieval import retrieve
+from kg2clip.evaluate.seen import seen_classes
+from kg2clip.evaluate.zeroshot import Classifier, Floats
 
-SECTIONS = ("evaluate.name_forms", "evaluate.prompts")
+SECTIONS = ("seed", "evaluate.name_forms", "evaluate.prompts", "evaluate.few_shot")
 PACKAGES = ("torch", "open_clip_torch", "torchvision", "pillow", "numpy")
-CALIBRATED_ON = 2000  # pictures
 NAMES_SHOWN = 20
 
 log = logging.getLogger(__name__)
@@ -41,42 +44,22 @@ def main() -> None:
     config = settings.load(arguments.config)
     device.use_threads(arguments.threads)
     benchmark = benchmarks.load(arguments.benchmark)
-    forms = [form for form in config["evaluate"]["name_forms"] if form in benchmark.names]
-    if not forms:
-        raise UserError(
-            f"benchmark {arguments.benchmark_name} has names of these forms only: {', '.join(benchmark.names)}; "
-            "name one of them in evaluate.name_forms"
-        )
-    if "dev" not in benchmark.splits:
-        log.warning("benchmark %s has no dev split: the first set of prompts is reported", arguments.benchmark_name)
-    model = Model(arguments.model, device.select(config["train"]["device"]))
-    classifiers = {
-        (form, prompts): model.classifier(benchmark.names[form], templates_of(written))
-        for form in forms
-        for prompts, written in config["evaluate"]["prompts"].items()
-    }
+    forms = [] if benchmark.retrieval else forms_of(benchmark, arguments.benchmark_name, config)
     pictures = {split: benchmark.pictures(split) for split in benchmark.splits}
+    counts: dict[str, Any] = {"pictures": {split: len(of_split) for split, of_split in pictures.items()}}
+    model = Model(arguments.model, device.select(config["train"]["device"]))
     embedded = {
         split: model.embed_pictures(of_split, config["train"]["workers"], f"{arguments.benchmark_name} {split}")
         for split, of_split in pictures.items()
     }
-    ladder, parts = Ladder(benchmark.ranks), []
-    for key, classifier in classifiers.items():
-        temperature = None
-        if "dev" in benchmark.splits:
-            temperature = fitted_temperature(pictures["dev"], embedded["dev"], classifier, model.logit_scale)
-        parts += [
-            predict(split, pictures[split], embedded[split], key, classifier, ladder, model.logit_scale, temperature)
-            for split in benchmark.splits
-        ]
-    tables.write(pa.concat_tables(parts), tables.PREDICTIONS, arguments.output)
-    counts = {
-        "pictures": {split: len(pictures[split]) for split in benchmark.splits},
-        "classes": benchmark.classes,
-        "devSplit": "dev" in benchmark.splits,
-        "formsWithoutNames": [form for form in config["evaluate"]["name_forms"] if form not in forms],
-        "forms": {form: dict(name_counts(benchmark, form, pictures, classifiers)) for form in forms},
-    }
+    if benchmark.retrieval:
+        parts = [retrieve(model, split, pictures[split], embedded[split]) for split in pictures]
+        tables.write(pa.concat_tables(parts), tables.RETRIEVALS, arguments.output)
+        counts["captions"] = {split: sum(len(each.captions) for each in pictures[split]) for split in pictures}
+    else:
+        parts, found = classify(model, benchmark, forms, pictures, embedded, arguments, config)
+        tables.write(pa.concat_tables(parts), tables.PREDICTIONS, arguments.output)
+        counts |= found
     provenance.write(
         arguments.provenance,
         "evaluate_model",
@@ -89,51 +72,65 @@ def main() -> None:
     )
 
 
-def fitted_temperature(pictures: list[Picture], embedded: Floats, classifier: Classifier, scale: float) -> float | None:
-    """The temperature fitted on pictures of the dev split, at most 2,000 of them; None where none has a named class."""
-    labels = np.array([picture.label for picture in pictures])
-    named = np.flatnonzero(np.isin(labels, classifier.labels))
-    if not len(named):
-        return None
-    some = named[:: -(-len(named) // CALIBRATED_ON)]
-    places = np.searchsorted(classifier.labels, labels[some])
-    return fit_temperature(classifier.cosines(embedded[some]), places, scale)
+def forms_of(benchmark: Benchmark, name: str, config: settings.Settings) -> list[str]:
+    """The forms of names to evaluate: those of the config that the benchmark has.
+
+    Raises:
+        UserError: there is none.
+    """
+    forms = [form for form in config["evaluate"]["name_forms"] if form in benchmark.names]
+    if not forms:
+        known = ", ".join(benchmark.names)
+        raise UserError(
+            f"benchmark {name} has names of these forms only: {known}; name one of them in evaluate.name_forms"
+        )
+    if "dev" not in benchmark.splits:
+        log.warning("benchmark %s has no dev split: the first set of prompts is reported", name)
+    return forms
 
 
-def predict(
-    split: str,
-    pictures: list[Picture],
-    embedded: Floats,
-    key: tuple[str, str],
-    classifier: Classifier,
-    ladder: Ladder,
-    scale: float,
-    temperature: float | None,
-) -> pa.Table:
-    """Rows of tables.PREDICTIONS for a form and prompts; pictures of classes without a name in it are left out."""
-    named = np.isin([picture.label for picture in pictures], classifier.labels)
-    scales = [scale, scale / temperature] if temperature else [scale]
-    labels, scores, confidences = best_labels(embedded[named], classifier, scales=scales)
-    scored = [picture for picture, is_named in zip(pictures, named, strict=True) if is_named]
-    right = np.array([picture.label for picture in scored], np.int32)
-    columns: dict[str, Any] = {
-        "key": [picture.key for picture in scored],
-        "split": [split] * len(scored),
-        "label": right,
-        "nameForm": [key[0]] * len(scored),
-        "prompts": [key[1]] * len(scored),
-        "top": list(labels),
-        "scores": list(scores),
-        "heights": list(ladder.heights(right, labels)) if ladder.known and scored else [None] * len(scored),
-        "confidence": confidences[:, 0],
-        "calibrated": confidences[:, 1] if temperature else [None] * len(scored),
-        "temperature": [temperature] * len(scored),
+def classify(
+    model: Model,
+    benchmark: Benchmark,
+    forms: list[str],
+    pictures: Mapping[str, list[Picture]],
+    embedded: Mapping[str, Floats],
+    arguments: argparse.Namespace,
+    config: settings.Settings,
+) -> tuple[list[pa.Table], dict[str, Any]]:
+    """Rows of tables.PREDICTIONS, zero-shot and few-shot, and counts for the provenance."""
+    evaluate = config["evaluate"]
+    seen: list[bool | None] = [None] * benchmark.classes
+    if arguments.dataset and arguments.entities:
+        seen = seen_classes(benchmark, arguments.dataset, arguments.entities)
+    classes = Classes.of(benchmark, seen)
+    splits = [Split.of(split, pictures[split], embedded[split]) for split in pictures]
+    classifiers = {
+        (form, prompts): model.classifier(benchmark.names[form], templates_of(written))
+        for form in forms
+        for prompts, written in evaluate["prompts"].items()
     }
-    return pa.table(columns, schema=tables.PREDICTIONS)
+    parts = [
+        part
+        for (form, prompts), classifier in classifiers.items()
+        for part in zero_shot(splits, form, prompts, classifier, classes, model.logit_scale)
+    ]
+    probes = list(few_shot(splits, evaluate["few_shot"], classes, config["seed"], model.device))
+    return [*parts, *probes], {
+        "classes": benchmark.classes,
+        "devSplit": "dev" in benchmark.splits,
+        "probes": len(probes),
+        "classesSeen": {str(value): seen.count(value) for value in (True, False, None)},
+        "formsWithoutNames": [form for form in evaluate["name_forms"] if form not in forms],
+        "forms": {form: dict(name_counts(benchmark, form, pictures, classifiers)) for form in forms},
+    }
 
 
 def name_counts(
-    benchmark: Benchmark, form: str, pictures: dict[str, list[Picture]], classifiers: dict[tuple[str, str], Classifier]
+    benchmark: Benchmark,
+    form: str,
+    pictures: Mapping[str, list[Picture]],
+    classifiers: Mapping[tuple[str, str], Classifier],
 ) -> Iterator[tuple[str, Any]]:
     """What the names of a form were like: classes without one, classes that share one, classes with cut-off texts.
 
@@ -156,9 +153,16 @@ def name_counts(
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="models/NAME")
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="MODEL",
+        help="models/NAME, hf-hub:OWNER/NAME, or ARCHITECTURE/TAG",
+    )
     parser.add_argument("--benchmark-name", required=True, metavar="NAME", help="the benchmark's name in the config")
     parser.add_argument("--benchmark", type=Path, required=True, metavar="FOLDER", help="the benchmark's folder")
+    parser.add_argument("--dataset", type=Path, metavar="FILE", help="dataset/manifest.parquet, to tell seen taxa by")
+    parser.add_argument("--entities", type=Path, metavar="FILE", help="knowledge/entities.parquet, for the same")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the table of predictions")
     parser.add_argument("--provenance", type=Path, required=True, metavar="FILE", help="provenance of this step (JSON)")
     parser.add_argument("--threads", type=int, metavar="N", help="cores to compute with (default: all)")

@@ -21,10 +21,10 @@ from statistics import median
 from kg2clip import device, tables
 from kg2clip.errors import UserError, run_program
 from kg2clip.evaluate.contact import Answer, write_sheet, write_table
+from kg2clip.evaluate.model import BATCH, Model
 from kg2clip.evaluate.names import FORMS
 from kg2clip.evaluate.pictures import Judge, find_pictures
 from kg2clip.evaluate.taxa import read_taxa
-from kg2clip.evaluate.zeroshot import BATCH, Model
 from kg2clip.progress import Progress
 
 log = logging.getLogger(__name__)

@@ -150,6 +150,13 @@ def _check_relations(settings: Settings) -> list[str]:
         )
     if "web" not in lanes:
         messages.append("download.lanes has no lane named web, which takes the hosts that no other lane names; add it")
+    evaluate = settings["evaluate"]
+    if both := sorted(set(settings["train"]["experiments"]) & set(evaluate["baselines"])):
+        messages.append(
+            f"evaluate.baselines: {', '.join(both)} is a training experiment too; name the baseline otherwise"
+        )
+    if unknown := sorted(set(evaluate["published"]) - set(evaluate["benchmarks"])):
+        messages.append(f"evaluate.published: {', '.join(unknown)} is none of evaluate.benchmarks")
     if (total := sum(lane["batches"] for lane in lanes.values())) > MAX_BATCHES:
         messages.append(
             f"download.lanes asks for {total} batches in all; at most {MAX_BATCHES} (raise shards_per_batch)"

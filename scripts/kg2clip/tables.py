@@ -210,33 +210,85 @@ PREDICTIONS = pa.schema(
         ("key", text),
         ("split", text),  # dev, test
         ("label", pa.int32()),  # line in classnames.txt, from 0
-        ("nameForm", text),  # scientific, common, taxonomic, combined
-        ("prompts", text),  # name of the template set
+        (
+            "nameForm",
+            text,
+        ),  # scientific, common, taxonomic, combined; 5-shot: no name, but so many pictures of each class
+        ("prompts", text),  # name of the template set; linear probe
         ("top", pa.list_(pa.int32())),  # the five best labels, best first
-        ("scores", pa.list_(pa.float32())),  # their cosines
+        ("scores", pa.list_(pa.float32())),  # their cosines; a probe's logits
         ("heights", pa.list_(pa.int32())),  # how far each is off: 0 right, 1 same genus ... 6 same kingdom, 7 none
         ("confidence", pa.float32()),  # the best label's probability, by the model's own scale
         ("calibrated", pa.float32()),  # the same at `temperature`; null without a dev split
         ("temperature", pa.float32()),  # divides the scale; fitted on the dev split for this form and these prompts
+        ("kingdom", text),  # of the label, where the benchmark tells it
+        ("seen", pa.bool_()),  # whether the dataset has a picture of the label's taxon; null: no telling
+    ]
+)
+
+RETRIEVALS = pa.schema(
+    [
+        ("key", text),  # of the picture; that of a caption is key/0, key/1 ...
+        ("split", text),
+        ("query", text),  # picture: its captions are looked for; text: its picture
+        ("rank", pa.int32()),  # place of the best right answer among all, from 1
+        ("score", pa.float32()),  # its cosine
     ]
 )
 
 SCORES = pa.schema(
     [
-        ("experiment", text),
+        ("experiment", text),  # or baseline
         ("benchmark", text),
         ("split", text),
         ("nameForm", text),
         ("prompts", text),
         ("chosen", pa.bool_()),  # these prompts were the best on the dev split
         # top1, top5, macro; of the best label: genus, family, order, class (share of pictures where it is right to that
-        # rank), distance (mean height), severity (mean height of the mistakes); ece and eceCalibrated
+        # rank), distance (mean height), severity (mean height of the mistakes); ece and eceCalibrated. Retrieval: r1,
+        # r5, r10 with nameForm captions, prompts picture to text or text to picture
         ("metric", text),
         ("value", pa.float64()),  # 0 to 1; heights 0 to 7
-        ("low", pa.float64()),  # 95 % interval, bootstrap over classes; null on dev and for all but the first three
+        ("low", pa.float64()),  # 95 % interval, bootstrap over classes; null on dev and for metrics that have none
         ("high", pa.float64()),
         ("pictures", pa.int32()),
         ("classes", pa.int32()),
+    ]
+)
+
+GROUP_SCORES = pa.schema(
+    [
+        ("experiment", text),
+        ("benchmark", text),
+        ("nameForm", text),
+        ("prompts", text),  # those chosen on dev
+        ("grouping", text),  # kingdom, seen
+        ("group", text),  # Metazoa ...; seen, unseen
+        ("metric", text),  # top1, top5, macro, on the test split, among all classes
+        ("value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("pictures", pa.int32()),
+        ("classes", pa.int32()),
+    ]
+)
+
+COMPARISONS = pa.schema(
+    [
+        ("benchmark", text),
+        ("metric", text),  # top1; r1 picture to text, r1 text to picture
+        ("first", text),  # experiment or baseline
+        ("second", text),
+        ("firstForm", text),  # form of names and prompts that are best on dev
+        ("firstPrompts", text),
+        ("secondForm", text),
+        ("secondPrompts", text),
+        ("difference", pa.float64()),  # first minus second, on the same pictures of test
+        ("low", pa.float64()),  # 95 % interval, paired bootstrap over classes
+        ("high", pa.float64()),
+        ("p", pa.float64()),  # of no difference: the two models' answers exchanged class by class
+        ("pHolm", pa.float64()),  # corrected for all comparisons of this table
+        ("pictures", pa.int32()),
     ]
 )
 

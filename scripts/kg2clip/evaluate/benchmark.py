@@ -14,7 +14,8 @@ from kg2clip.files import read_json
 
 SPLITS = ("dev", "test")  # prompts are chosen on the first and reported on the second
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
-CLASS_KEYS = ("scientificName", "vernacularName", *RANKS)  # of classes.json; Darwin Core's terms
+MOST_TOLD = 1 << 20  # bytes of a label or of captions that are read
+CLASS_KEYS = ("entityID", "scientificName", "vernacularName", *RANKS)  # of classes.json; Darwin Core's terms
 
 
 @dataclass(frozen=True)
@@ -22,33 +23,40 @@ class Picture:
     """One picture of a benchmark, by its place in a tar."""
 
     key: str
-    label: int
+    label: int  # -1: a picture with captions
     tar: Path
     offset: int
     size: int
+    captions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """An evaluation set: names of its classes in label order, by form, and where its pictures stand."""
+    """An evaluation set: names of its classes in label order, by form, and where its pictures stand.
+
+    A set for retrieval has captions instead of classes.
+    """
 
     folder: Path
     classes: int
     names: dict[str, list[str | None]]  # by form; None: the class has no name in that form
     splits: tuple[str, ...]
     ranks: list[dict[str, str]]  # of each class: its groups of the main ranks, those that are known
+    entities: list[str | None]  # of each class, where the sidecar names it
+    retrieval: bool = False
 
     def pictures(self, split: str) -> list[Picture]:
         """The pictures of a split, in the order of its tars.
 
         Raises:
-            UserError: a tar is missing or torn, a picture has no label, or one that names no class.
+            UserError: a tar is missing or torn, a picture has no label or caption, or a label that names no class.
         """
         folder = self.folder / split
-        pictures = [picture for tar in _tars(folder) for picture in _index(tar)]
+        pictures = [picture for tar in _tars(folder) for picture in _index(tar, "txt" if self.retrieval else "cls")]
         if not pictures:
             raise UserError(f"{folder} holds no picture")
-        if wrong := next((picture for picture in pictures if not 0 <= picture.label < self.classes), None):
+        wrong = next((picture for picture in pictures if not 0 <= picture.label < self.classes), None)
+        if wrong and not self.retrieval:
             names = f"classnames.txt has {self.classes} lines"
             raise UserError(f"{wrong.tar}: {wrong.key} has label {wrong.label}, but {names}")
         if len({picture.key for picture in pictures}) < len(pictures):
@@ -62,21 +70,42 @@ def load(folder: Path) -> Benchmark:
     Raises:
         UserError: a file is missing or contradicts another.
     """
+    splits = tuple(split for split in SPLITS if (folder / split / "nshards.txt").is_file())
+    if is_retrieval(folder):
+        return Benchmark(folder, 0, {}, _with_test(folder, splits), [], [], retrieval=True)
     try:
         listed = _lines((folder / "classnames.txt").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{folder} is no benchmark: it has no classnames.txt") from None
-    splits = tuple(split for split in SPLITS if (folder / split / "nshards.txt").is_file())
+    names, ranks, entities = _names(folder, listed)
+    return Benchmark(folder, len(listed), names, _with_test(folder, splits), ranks, entities)
+
+
+def is_retrieval(folder: Path) -> bool:
+    """Whether a benchmark's pictures have captions instead of classes.
+
+    Raises:
+        UserError: it is of a type that is not evaluated here.
+    """
+    path = folder / "dataset_type.txt"
+    kind = path.read_text(encoding="utf-8").strip().lower() if path.is_file() else "classification"
+    if kind not in ("classification", "retrieval"):
+        raise UserError(f"{path} says {kind[:40]!r}; kg2clip evaluates benchmarks of classification and of retrieval")
+    return kind == "retrieval"
+
+
+def _with_test(folder: Path, splits: tuple[str, ...]) -> tuple[str, ...]:
     if "test" not in splits:
         raise UserError(f"{folder} has no test split: {folder / 'test' / 'nshards.txt'} is missing")
-    names, ranks = _names(folder, listed)
-    return Benchmark(folder, len(listed), names, splits, ranks)
+    return splits
 
 
-def _names(folder: Path, listed: list[str]) -> tuple[dict[str, list[str | None]], list[dict[str, str]]]:
+def _names(
+    folder: Path, listed: list[str]
+) -> tuple[dict[str, list[str | None]], list[dict[str, str]], list[str | None]]:
     sidecar = folder / "classes.json"
     if not sidecar.is_file():
-        return {"common": [name or None for name in listed]}, [{} for _ in listed]
+        return {"common": [name or None for name in listed]}, [{} for _ in listed], [None for _ in listed]
     try:
         classes = [{key: _text(each.get(key)) for key in CLASS_KEYS} for each in read_json(sidecar)]
     except (ValueError, AttributeError, TypeError) as error:
@@ -91,7 +120,8 @@ def _names(folder: Path, listed: list[str]) -> tuple[dict[str, list[str | None]]
     names = {form: [each[form] for each in forms] for form in FORMS}
     if not any(names["common"]):
         del names["combined"]  # it would be the taxonomic form again
-    return {form: values for form, values in names.items() if any(values)}, ranks
+    named = {form: values for form, values in names.items() if any(values)}
+    return named, ranks, [each["entityID"] or None for each in classes]
 
 
 def _text(value: str | None) -> str:
@@ -116,27 +146,39 @@ def _tars(folder: Path) -> list[Path]:
     return tars
 
 
-def _index(tar: Path) -> Iterator[Picture]:
-    labels: dict[str, int] = {}
+def _index(tar: Path, told: str) -> Iterator[Picture]:
+    """The pictures of a tar, with what their members of the ending `told` say: cls a label, txt a caption a line."""
+    says: dict[str, str] = {}
     places: dict[str, tuple[int, int]] = {}
     try:
         with tarfile.open(tar) as members:
             for member in members:
                 stem, _, ending = member.name.rpartition(".")
-                if ending == "cls" and (content := members.extractfile(member)):
-                    labels[stem] = int(content.read(32))
+                if ending == told and (content := members.extractfile(member)):
+                    says[stem] = content.read(MOST_TOLD).decode("utf-8", "replace")
                 elif f".{ending.lower()}" in PICTURES:
                     places[stem] = member.offset_data, member.size
     except tarfile.TarError as error:
         raise UserError(f"{tar} is no whole tar ({error})") from None
-    except ValueError:
-        raise UserError(f"{tar}: {member.name} holds no whole number") from None
     if not _has_end(tar):
         raise UserError(f"{tar} is no whole tar: its end is cut off")
     for stem, (offset, length) in places.items():
-        if stem not in labels:
-            raise UserError(f"{tar}: {stem} has no label (.cls)")
-        yield Picture(Path(stem).name, labels[stem], tar, offset, length)
+        if stem not in says:
+            raise UserError(f"{tar}: {stem} has no {'label' if told == 'cls' else 'caption'} (.{told})")
+        yield _picture(tar, stem, offset, length, says[stem], told)
+
+
+def _picture(tar: Path, stem: str, offset: int, length: int, said: str, told: str) -> Picture:
+    key = Path(stem).name
+    if told == "txt":
+        captions = tuple(line for line in said.splitlines() if line.strip())
+        if not captions:
+            raise UserError(f"{tar}: the caption of {stem} is empty")
+        return Picture(key, -1, tar, offset, length, captions)
+    try:
+        return Picture(key, int(said), tar, offset, length)
+    except ValueError:
+        raise UserError(f"{tar}: {stem}.cls holds no whole number") from None
 
 
 def _has_end(tar: Path) -> bool:

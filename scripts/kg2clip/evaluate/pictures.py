@@ -16,8 +16,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kg2clip.errors import UserError
 from kg2clip.evaluate.contact import SHOWN, UNSURE, Answer
+from kg2clip.evaluate.model import Model
 from kg2clip.evaluate.taxa import Taxon, Tree, probabilities
-from kg2clip.evaluate.zeroshot import Classifier, Model
+from kg2clip.evaluate.zeroshot import Classifier
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")

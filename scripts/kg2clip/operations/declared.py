@@ -11,6 +11,7 @@ from kg2clip.search.order import searches
 from kg2clip.settings import Settings
 
 DATASET = ("manifest.parquet", "croissant.json", "README.md", "attribution.csv")
+SCORES = ("scores", "groups", "comparisons")
 MODEL = ("open_clip_config.json", "open_clip_model.safetensors", "README.md", "metrics.json")
 
 
@@ -43,10 +44,11 @@ def steps(config: Settings) -> Iterator[Step]:
     experiments, benchmarks = config["train"]["experiments"], config["evaluate"]["benchmarks"]
     for experiment in experiments:
         yield Step(f"train_model.{experiment}", tuple(f"models/{experiment}/{name}" for name in MODEL))
+    for model in (*experiments, *config["evaluate"]["baselines"]):
         for benchmark in benchmarks:
-            yield Step(f"evaluate_model.{experiment}.{benchmark}", (f"evaluation/{experiment}/{benchmark}.parquet",))
+            yield Step(f"evaluate_model.{model}.{benchmark}", (f"evaluation/{model}/{benchmark}.parquet",))
     if benchmarks:
-        yield Step("gather_scores", ("evaluation/scores.parquet",))
+        yield Step("gather_scores", tuple(f"evaluation/{name}.parquet" for name in SCORES))
     if "mirror" in config:
         yield Step("score_against_truth", ("mirror/scores.parquet", "mirror/misses.parquet"))
     yield Step("make_report", ("report/index.html",))

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from kg2clip import tables, tars
 from kg2clip.errors import UserError
-from kg2clip.evaluate.scores import scores_of
+from kg2clip.evaluate.scores import gather
 from kg2clip.files import read_json, sha256_bytes, sha256_file
 from kg2clip.operations import declared
 from kg2clip.operations.findings import Finding, error, ok, warning
@@ -292,15 +292,20 @@ def check_scores(run: Run) -> Iterator[Finding]:
         return
     evaluate = run.config["evaluate"]
     files = [
-        run.folder / "evaluation" / experiment / f"{benchmark}.parquet"
-        for experiment in run.config["train"]["experiments"]
+        run.folder / "evaluation" / model / f"{benchmark}.parquet"
+        for model in (*run.config["train"]["experiments"], *evaluate["baselines"])
         for benchmark in evaluate["benchmarks"]
     ]
-    made, _ = scores_of(files, list(evaluate["prompts"]), evaluate["bootstrap"], run.config["seed"])
-    if tables.as_table(made, tables.SCORES).equals(tables.read(path).replace_schema_metadata(None)):
-        yield ok("evaluation", f"{len(made)} scores follow from the stored predictions")
-    else:
-        yield error(str(path), f"does not follow from the stored predictions. {_remake(path)}")
+    made = gather(files, run.config)
+    for table, rows, schema in (
+        (path, made.scores, tables.SCORES),
+        (path.with_name("groups.parquet"), made.groups, tables.GROUP_SCORES),
+        (path.with_name("comparisons.parquet"), made.comparisons, tables.COMPARISONS),
+    ):
+        if not tables.as_table(rows, schema).equals(tables.read(table).replace_schema_metadata(None)):
+            yield error(str(table), f"does not follow from the stored predictions. {_remake(table)}")
+            return
+    yield ok("evaluation", f"{len(made.scores)} scores follow from the stored predictions")
 
 
 def _grouped(rows: Iterable[Row], column: str, folder: Path) -> dict[Path, list[Row]]:

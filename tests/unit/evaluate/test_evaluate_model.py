@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from PIL import Image
 from unit.train.cases import make_config
 
 import evaluate_model
-from kg2clip import settings, tables
+from kg2clip import openclip, settings, tables
 from kg2clip.device import quiet
 from kg2clip.errors import UserError
 from kg2clip.evaluate import benchmark as benchmarks
+from kg2clip.evaluate.model import Model
 from kg2clip.evaluate.names import TEMPLATES
-from kg2clip.evaluate.zeroshot import Classifier, Model, best_labels
+from kg2clip.evaluate.zeroshot import Classifier, best_labels
 from kg2clip.train import model as models
 from kg2clip.train import recipe as recipes
 
@@ -69,7 +71,8 @@ def model(tmp_path: Path) -> Path:
 def run(
     benchmark: Path, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, **evaluate: object
 ) -> tuple[Path, dict]:
-    content = {"project": "test", "knowledge": {"roots": ["Apidae"]}, "train": {"workers": 0}, "evaluate": evaluate}
+    content: dict[str, object] = {"project": "test", "knowledge": {"roots": ["Apidae"]}, "train": {"workers": 0}}
+    content["evaluate"] = {"few_shot": [], **evaluate}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings.complete(content, "the test's config")))
     files = {"model": model, "benchmark": benchmark, "output": folder / "out" / "birds.parquet"}
     files |= {"provenance": folder / "p.json", "config": folder / "config.yaml"}
@@ -82,8 +85,13 @@ def run(
 def test_every_split_form_and_prompt_has_its_rows(
     benchmark: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, counts = run(benchmark, model, tmp_path, monkeypatch)
+    output, counts = run(benchmark, model, tmp_path, monkeypatch, few_shot=[1, 5])
     frame = tables.read_frame(output)
+    probes = frame[frame["prompts"] == "linear probe"]
+    assert probes.groupby(["split", "nameForm"]).size().to_dict() == {
+        ("test", "1-shot"): 8
+    }  # dev has one of each class
+    frame = frame.drop(probes.index)
     sizes = frame.groupby(["split", "nameForm", "prompts"]).size().to_dict()
     expected = {("dev", "scientific"): 4, ("dev", "common"): 3, ("test", "scientific"): 8, ("test", "common"): 6}
     assert sizes == {(*key, prompts): size for key, size in expected.items() for prompts in ("bare", "nature", "photo")}
@@ -259,8 +267,46 @@ def test_a_picture_that_cannot_be_decoded_is_named(benchmark: Path, model: Path)
 
 
 def test_folders_that_are_no_model_are_told(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match="is no model that open_clip can load"):
         Model(tmp_path, torch.device("cpu"))
     (model / "open_clip_model.safetensors").unlink()
     with pytest.raises(UserError, match="holds no weights"):
         Model(model, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hf-hub:imageomics/bioclip", r"HF_HUB_OFFLINE=0 hf download imageomics/bioclip$"),
+        ("ViT-B-32/openai", r"hf download timm/vit_base_patch32_clip_224.openai$"),
+        ("ViT-B-32-quickgelu/metaclip_400m", r"hf download timm/vit_base_patch32_clip_224.metaclip_400m$"),
+        ("ViT-B-32/openal", r"no weights openal of ViT-B-32; it has: openai, "),
+        ("ViT-B32/openai", r"neither a folder nor hf-hub:OWNER/NAME nor, as ViT-B-32/openai, one of open_clip's"),
+        ("no/such/folder", "is no model: it is neither a folder"),
+    ],
+)
+def test_public_models_that_are_not_here_say_what_to_type(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kg2clip.openclip.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=message):
+        openclip.resolve(name)
+
+
+def test_a_model_in_the_hubs_cache_is_found_and_loaded(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "models--someone--tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("a" * 40)
+    shutil.copytree(model, repository / "snapshots" / ("a" * 40))
+    monkeypatch.setattr("kg2clip.openclip.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    hub = Model("hf-hub:someone/tiny", torch.device("cpu"))
+    local = Model(model, torch.device("cpu"))
+    assert np.array_equal(hub.embed_texts(["a robin"]), local.embed_texts(["a robin"]))
+    assert np.array_equal(
+        local.embed_texts(["a robin"]), Model(f"local-dir:{model}", local.device).embed_texts(["a robin"])
+    )

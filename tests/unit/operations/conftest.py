@@ -14,7 +14,7 @@ from unit.report.conftest import Run, jpeg, make_run, noise_picture, write_tar
 
 from kg2clip import settings, tables
 from kg2clip.dataset import papers
-from kg2clip.evaluate.scores import scores_of
+from kg2clip.evaluate.scores import gather
 from kg2clip.files import sha256_bytes, sha256_file, write_json, write_text
 from kg2clip.operations import declared
 from kg2clip.report import page
@@ -58,10 +58,11 @@ def finish(root: Path) -> Run:
     )
     for experiment in ("main", "untrained"):
         _train(made, experiment)
-    evaluate = made.settings["evaluate"]
     files = [made.folder / "evaluation" / name / "heldout.parquet" for name in ("main", "untrained")]
-    scores, _ = scores_of(files, list(evaluate["prompts"]), evaluate["bootstrap"], made.settings["seed"])
-    tables.write(scores, tables.SCORES, made.folder / "evaluation" / "scores.parquet")
+    found, evaluation = gather(files, made.settings), made.folder / "evaluation"
+    tables.write(found.scores, tables.SCORES, evaluation / "scores.parquet")
+    tables.write(found.groups, tables.GROUP_SCORES, evaluation / "groups.parquet")
+    tables.write(found.comparisons, tables.COMPARISONS, evaluation / "comparisons.parquet")
     for step in declared.steps(made.settings):
         if any((made.folder / file).is_file() for file in step.files):
             write_json(made.folder / step.provenance, {"step": step.name, "date": DATE, "counts": {}})

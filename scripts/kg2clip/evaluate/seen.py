@@ -1,0 +1,35 @@
+"""Which classes of a benchmark the dataset shows: the others are zero-shot in the strict sense."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from kg2clip import tables
+from kg2clip.evaluate.benchmark import Benchmark
+
+
+def seen_classes(benchmark: Benchmark, dataset: Path, entities: Path) -> list[bool | None]:
+    """For each class whether a picture of the dataset shows its entity; None where the graph does not know the class.
+
+    A class is found by its entityID, else by its scientific name where only one entity bears it.
+    """
+    shown = _shown(dataset)
+    names = tables.read(entities, ["entityID", "scientificName"]).to_pylist()
+    counts = Counter(row["scientificName"] for row in names)
+    by_name = {row["scientificName"]: row["entityID"] for row in names if counts[row["scientificName"]] == 1}
+    scientific: Sequence[str | None] = benchmark.names.get("scientific") or [None] * benchmark.classes
+    found = [entity or by_name.get(name) for entity, name in zip(benchmark.entities, scientific, strict=True)]
+    known = {row["entityID"] for row in names}
+    return [entity in shown if entity in known else None for entity in found]
+
+
+def _shown(dataset: Path) -> set[str]:
+    shown: set[str] = set()
+    with pq.ParquetFile(dataset) as file:
+        for batch in file.iter_batches(columns=["entityIDs"]):
+            shown.update(batch["entityIDs"].flatten().unique().to_pylist())
+    return shown

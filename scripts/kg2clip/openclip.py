@@ -1,0 +1,66 @@
+"""Models by name: a folder, a repository of Hugging Face's hub, or one of open_clip's own tags. Nothing is downloaded
+unless the user says HF_HUB_OFFLINE=0."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path, PurePosixPath
+
+import open_clip
+from huggingface_hub import constants, try_to_load_from_cache
+
+import kg2clip.device  # noqa: F401  (keeps open_clip offline: must be read before it)
+from kg2clip.errors import UserError
+
+HUB, FOLDER = "hf-hub:", "local-dir:"
+CONFIG = "open_clip_config.json"
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # as open_clip looks for them
+
+
+def resolve(name: str) -> tuple[str, str | None]:
+    """What open_clip's factory wants to be told: a model's name, and the tag of its weights where it has one.
+
+    Args:
+        name: a folder (models/main), `hf-hub:imageomics/bioclip`, or an architecture with a tag (`ViT-B-32/openai`).
+
+    Raises:
+        UserError: there is no such model, or it is not on this machine and nothing may be fetched.
+    """
+    path = Path(name.removeprefix(FOLDER))
+    if path.is_dir():
+        if not any((path / file).is_file() for file in WEIGHTS):  # open_clip would go on with random weights
+            raise UserError(f"{path} holds no weights ({WEIGHTS[0]}); train the model again, or name another folder")
+        return f"{FOLDER}{path}", None
+    if name.startswith(HUB):
+        repository = name.removeprefix(HUB)
+        _require(name, repository, [CONFIG])
+        _require(name, repository, WEIGHTS)
+        return name, None
+    architecture, slash, tag = name.rpartition("/")
+    if not slash or architecture not in open_clip.list_models():
+        raise UserError(f"{name} is no model: it is neither a folder nor hf-hub:OWNER/NAME nor, as {_advice(name)}")
+    config = open_clip.get_pretrained_cfg(architecture, tag)
+    if not config:
+        known = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none"
+        raise UserError(f"{name} is no model: open_clip has no weights {tag} of {architecture}; it has: {known}")
+    if place := config.get("hf_hub"):
+        # OWNER/NAME/ or OWNER/NAME/file; open_clip looks for a safetensors of the same name first.
+        repository, _, file = place.rpartition("/")
+        _require(name, repository, [str(PurePosixPath(file).with_suffix(".safetensors")), file] if file else WEIGHTS)
+    return architecture, tag
+
+
+def _require(name: str, repository: str, files: list[str] | tuple[str, ...]) -> None:
+    if not constants.HF_HUB_OFFLINE:
+        return
+    if not any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
+        raise UserError(
+            f"{name} is not on this machine, and kg2clip fetches no model by itself. Fetch it once, where there is "
+            f"internet, with: HF_HUB_OFFLINE=0 hf download {repository}"
+        )
+
+
+def _advice(name: str) -> str:
+    known = [f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"{(close or ['ViT-B-32/openai'])[0]}, one of open_clip's"
