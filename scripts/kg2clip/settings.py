@@ -22,6 +22,7 @@ from kg2clip.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "config" / "schema.yaml"
+PUBLISHED = ROOT / "config" / "published.yaml"
 ENVIRONMENT = "KG2CLIP_CONFIG"
 MAX_BATCHES = 100  # design 6.1: a small graph of jobs
 
@@ -157,6 +158,12 @@ def _check_relations(settings: Settings) -> list[str]:
         )
     if unknown := sorted(set(evaluate["published"]) - set(evaluate["benchmarks"])):
         messages.append(f"evaluate.published: {', '.join(unknown)} is none of evaluate.benchmarks")
+    if evaluate["published"]:
+        known = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))["sets"]
+        if unknown := sorted(set(evaluate["published"].values()) - set(known)):
+            messages.append(
+                f"evaluate.published: config/published.yaml has no set {', '.join(unknown)}; it has: {', '.join(known)}"
+            )
     if (total := sum(lane["batches"] for lane in lanes.values())) > MAX_BATCHES:
         messages.append(
             f"download.lanes asks for {total} batches in all; at most {MAX_BATCHES} (raise shards_per_batch)"

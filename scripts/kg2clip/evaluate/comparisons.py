@@ -87,7 +87,7 @@ def compare(answers: Sequence[Answers], order: Sequence[str], resamplings: int, 
     """
     places = {model: place for place, model in enumerate(order)}
     ordered = sorted(answers, key=lambda each: (each.benchmark, each.metric, places.get(each.model, len(order))))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for one, other in combinations(ordered, 2):
         if (one.benchmark, one.metric) != (other.benchmark, other.metric):
             continue
@@ -96,7 +96,8 @@ def compare(answers: Sequence[Answers], order: Sequence[str], resamplings: int, 
             continue
         own_seed = int(stable_hash("comparison", seed, one.benchmark, one.metric, length=16), 16)
         low, high = both.interval(resamplings, own_seed)
-        row = {"benchmark": one.benchmark, "metric": one.metric, "first": one.model, "second": other.model}
+        row: dict[str, Any] = {"benchmark": one.benchmark, "metric": one.metric}
+        row |= {"first": one.model, "second": other.model}
         row |= {"firstForm": one.name_form, "firstPrompts": one.prompts, "difference": both.difference}
         row |= {"secondForm": other.name_form, "secondPrompts": other.prompts, "low": low, "high": high}
         rows.append(row | {"p": both.p_value(own_seed), "pictures": int(both.questions.sum())})

@@ -68,11 +68,11 @@ class Probe:
         parts = []
         for start in range(0, len(embedded), rows):
             logits = torch.from_numpy(self.logits(embedded[start : start + rows]))
-            scores, labels = logits.topk(min(count, logits.shape[1]))
-            sure = (scores[:, 0] - logits.logsumexp(dim=1)).exp()
-            parts.append((labels.int().numpy(), scores.numpy(), sure.numpy()))
-        labels, scores, sure = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return labels, scores, sure
+            best, at = logits.topk(min(count, logits.shape[1]))
+            sure = (best[:, 0] - logits.logsumexp(dim=1)).exp()
+            parts.append((at.int().numpy(), best.numpy(), sure.numpy()))
+        labels, scores, confidence = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return labels, scores, confidence
 
     def _put(self, embedded: Floats) -> torch.Tensor:
         return torch.from_numpy(embedded).to(self._device)

@@ -84,7 +84,7 @@ def gather(files: Sequence[Path], config: Settings) -> Gathered:
     Raises:
         UserError: a table is missing or holds no prediction.
     """
-    found, answers = Gathered(), []
+    found, answers = Gathered(), list[Answers]()
     prompt_order, resamplings = list(config["evaluate"]["prompts"]), config["evaluate"]["bootstrap"]
     for path in sorted(files):
         table = tables.read(path)
@@ -218,7 +218,7 @@ def retrieval_scores(ranks: pd.DataFrame, about: Mapping[str, str], resamplings:
     rows = []
     for (split, query), group in ranks.groupby(["split", "query"], sort=True):
         pictures, units = np.unique(_pictures(group), return_inverse=True)
-        row = {**about, "split": split, "nameForm": "captions", "prompts": DIRECTIONS[query], "chosen": True}
+        row = {**about, "split": split, "nameForm": "captions", "prompts": DIRECTIONS[str(query)], "chosen": True}
         row |= {"pictures": len(group), "classes": len(pictures)}
         for metric, most in RECALLS.items():
             found = np.bincount(units, group["rank"].to_numpy() <= most).astype(np.int64)

@@ -33,7 +33,7 @@ CONFIG, RESULTS, SHOWN, VERSION = "config.yaml", "results", "report-pictures.jso
 WEIGHTS = "open_clip_model.safetensors"
 # Undeclared, or of an earlier config: the report shows what is there.
 ALSO = ("dataset/sizes.json", "mirror/scores.parquet", "mirror/misses.parquet", "provenance/*.json")
-CLASSES = ("classnames.txt", "classes.json")
+CLASSES = ("classnames.txt", "classes.json", "dataset_type.txt")
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD")
 SHORTEST_SECRET = 8  # characters; shorter values stand in texts by chance
 TEXTS = (".json", ".yaml", ".md", ".html", ".csv", ".txt", ".svg")

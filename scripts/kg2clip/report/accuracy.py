@@ -39,6 +39,11 @@ class Score:
         return 1 / self.classes
 
     @property
+    def is_probe(self) -> bool:
+        """Whether the classes were told by pictures of dev and not by names."""
+        return self.name_form.endswith("-shot")
+
+    @property
     def top1(self) -> float:
         """Top-1 accuracy on test, 0 to 1."""
         return float(self.metrics["top1"]["value"])
@@ -129,20 +134,26 @@ def measure(results: Results) -> Accuracy:
     """
     if not results.benchmarks or not results.experiments:
         return Accuracy((), (), None, (), ())
-    rows = results.rows("SELECT * FROM scores ORDER BY experiment, benchmark, nameForm, prompts, split, metric")
+    rows = results.rows(
+        "SELECT * FROM scores WHERE nameForm <> 'captions' "
+        "ORDER BY experiment, benchmark, nameForm, prompts, split, metric"
+    )
     grid = _grid(rows, results)
     scores = _scores(rows, results)
     details = []
     for benchmark, folder in results.benchmarks.items():
         if best := _best([score for score in scores if score.benchmark == benchmark]):
             details.append(_detail(results, best, folder))
-    first = next(iter(results.benchmarks))
     return Accuracy(
         scores,
         grid,
-        _best([score for score in scores if score.benchmark == first]),
+        details[0].score if details else None,
         tuple(details),
-        tuple(name for name in results.benchmarks if not any(row.dev for row in grid if row.benchmark == name)),
+        tuple(
+            detail.score.benchmark
+            for detail in details
+            if not any(row.dev for row in grid if row.benchmark == detail.score.benchmark)
+        ),
     )
 
 
@@ -154,36 +165,35 @@ def _grid(rows: Sequence[Row], results: Results) -> tuple[GridRow, ...]:
         if row["split"] in ("dev", "test"):
             (line.dev if row["split"] == "dev" else line.test)[row["metric"]] = row["value"]
     known = [
-        line
-        for line in lines.values()
-        if line.experiment in results.experiments and line.benchmark in results.benchmarks
+        line for line in lines.values() if line.experiment in results.models and line.benchmark in results.benchmarks
     ]
-    experiments, benchmarks = results.experiments, list(results.benchmarks)
+    models, benchmarks = results.models, list(results.benchmarks)
     return tuple(
         sorted(
             known,
-            key=lambda g: (benchmarks.index(g.benchmark), experiments.index(g.experiment), g.name_form, g.prompts),
+            key=lambda g: (benchmarks.index(g.benchmark), models.index(g.experiment), g.name_form, g.prompts),
         )
     )
 
 
 def _scores(rows: Sequence[Row], results: Results) -> tuple[Score, ...]:
     scores = []
-    for benchmark in results.benchmarks:
-        for experiment in results.experiments:
+    for benchmark, folder in results.benchmarks.items():
+        for experiment in () if is_retrieval(folder) else results.models:
             mine = [
                 row
                 for row in rows
                 if row["benchmark"] == benchmark and row["experiment"] == experiment and row["chosen"]
             ]
-            forms = sorted({row["nameForm"] for row in mine if row["split"] == "test" and row["metric"] == "top1"})
+            forms = {row["nameForm"] for row in mine if row["split"] == "test" and row["metric"] == "top1"}
             if not forms:
                 path = results.folder / "evaluation" / "scores.parquet"
                 raise UserError(
                     f"{path} holds no test score of {experiment} on {benchmark}. "
                     f"Gather it again with: snakemake --force {path}"
                 )
-            scores += [_score([row for row in mine if row["nameForm"] == form]) for form in forms]
+            told = [_score([row for row in mine if row["nameForm"] == form]) for form in sorted(forms)]
+            scores += sorted(told, key=lambda score: score.is_probe)
     return tuple(scores)
 
 
@@ -295,6 +305,12 @@ def read_classes(folder: Path, results: Results) -> list[Row]:
         }
         for entry in classes
     ]
+
+
+def is_retrieval(folder: Path) -> bool:
+    """Whether a benchmark has captions instead of classes."""
+    kind = folder / "dataset_type.txt"
+    return kind.is_file() and kind.read_text(encoding="utf-8").strip().lower() == "retrieval"
 
 
 def _equal(one: str | None, other: str | None) -> bool | None:

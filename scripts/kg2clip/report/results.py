@@ -25,7 +25,11 @@ REQUIRED = {
     "decisions": ("curate/decisions.parquet", tables.DECISIONS),
     "dataset": ("dataset/manifest.parquet", tables.DATASET),
 }
-SCORES = ("evaluation/scores.parquet", tables.SCORES)
+SCORES = {
+    "scores": ("evaluation/scores.parquet", tables.SCORES),
+    "groups": ("evaluation/groups.parquet", tables.GROUP_SCORES),
+    "comparisons": ("evaluation/comparisons.parquet", tables.COMPARISONS),
+}
 
 Row = dict[str, Any]
 
@@ -42,6 +46,11 @@ class Results:
     def experiments(self) -> list[str]:
         """The training runs of the config, in its order."""
         return list(self.settings["train"]["experiments"])
+
+    @property
+    def models(self) -> list[str]:
+        """All models that are evaluated: the experiments, then the baselines of the config."""
+        return [*self.experiments, *self.settings["evaluate"]["baselines"]]
 
     @property
     def benchmarks(self) -> dict[str, Path]:
@@ -93,7 +102,7 @@ def open_results(folder: Path, settings: Settings) -> Results:
     results = Results(folder, settings, database)
     views = dict(REQUIRED)
     if results.benchmarks and results.experiments:
-        views["scores"] = SCORES
+        views |= SCORES
     for name, (pattern, schema) in views.items():
         _add_view(results, name, pattern, schema)
     _require_models(results)
@@ -128,7 +137,7 @@ def check_columns(path: Path, schema: pa.Schema) -> None:
 
 def _require_models(results: Results) -> None:
     needed = [results.folder / "models" / name / "metrics.json" for name in results.experiments]
-    needed += [results.predictions(name, benchmark) for name in results.experiments for benchmark in results.benchmarks]
+    needed += [results.predictions(name, benchmark) for name in results.models for benchmark in results.benchmarks]
     for path in needed:
         if not path.is_file():
             raise UserError(f"{path} is missing, which the report needs. Make it with: snakemake {path}")

@@ -432,6 +432,24 @@ def _evaluation(folder: Path) -> None:
                 }
             )
     tables.write(scores, tables.SCORES, folder / "evaluation" / "scores.parquet")
+    group = {"benchmark": "heldout", "nameForm": "scientific", "prompts": "bare", "grouping": "kingdom"}
+    groups = [
+        {**group, "experiment": name, "group": kingdom, "metric": "top1", "value": value, "low": 0.5, "high": 0.8}
+        | {"pictures": 12, "classes": 3}
+        for name, value in (("main", 0.71), ("untrained", 0.24))
+        for kingdom in ("<b>Metazoa", "Fungi")
+    ]
+    tables.write(groups, tables.GROUP_SCORES, folder / "evaluation" / "groups.parquet")
+    comparison = {
+        "benchmark": "heldout",
+        "metric": "top1",
+        "first": "main",
+        "second": "untrained",
+        "pictures": pictures,
+    }
+    comparison |= {"firstForm": "scientific", "firstPrompts": "bare", "secondForm": "common", "secondPrompts": "photo"}
+    comparison |= {"difference": 0.625, "low": 0.4, "high": 0.75, "p": 0.0001, "pHolm": 0.0003}
+    tables.write([comparison], tables.COMPARISONS, folder / "evaluation" / "comparisons.parquet")
     for experiment, rows in predictions.items():
         tables.write(rows, tables.PREDICTIONS, folder / "evaluation" / experiment / "heldout.parquet")
 
