@@ -139,9 +139,7 @@ def targets():
         *expand(rules.fetch_batch.output, batch=BATCHES),
         *expand(rules.decode_batch.output, batch=BATCHES),
         *expand(rules.train_model.output, experiment=EXPERIMENTS),
-        *expand(
-            rules.evaluate_model.output, experiment=MODELS, benchmark=BENCHMARKS
-        ),
+        *expand(rules.evaluate_model.output, experiment=MODELS, benchmark=BENCHMARKS),
         *expand(rules.search_images.output, search=SEARCHES),
         *rules.export_entities.output,
         *rules.build_queries.output,
