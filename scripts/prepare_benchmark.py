@@ -2,9 +2,17 @@
 
     python scripts/prepare_benchmark.py inaturalist inat2021 benchmarks/inat2021
 
-inaturalist: the folder with val.json and val/ (2019 or 2021; train_mini.json or train.json beside it gives dev). cub:
-CUB_200_2011. folder: pictures of your own, a folder for each class, bearing its name. Then name the new folder in the
-config under evaluate.benchmarks. Without a dev split the first set of prompts is reported.
+inaturalist: the folder with val.json and val/ (2019 or 2021; train_mini.json or train.json beside it gives dev).
+cub: CUB_200_2011.
+rare-species: the clone of imageomics/rare-species.
+imagenet: the folder with val/ (and train/, which gives dev), or ImageNet-A, -R, -V2 or -Sketch as unpacked; each class
+    in a folder of its own. imagenet-living: only its 407 animals, flowers and fungi (persons are none of them, nor are
+    fruits). imagenet-other: only the other classes.
+coco, flickr30k: the folder with Karpathy's dataset_coco.json or dataset_flickr30k.json and the pictures' folders.
+folder: pictures of your own, a folder for each class, bearing its name.
+
+Then name the new folder in the config under evaluate.benchmarks. Without a dev split the first set of prompts is
+reported.
 """
 
 from __future__ import annotations

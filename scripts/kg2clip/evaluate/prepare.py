@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import tarfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,23 @@ SHARD = 10_000  # pictures in a tar
 DEV_PICTURES = 10  # of a class, from a training split: as the paper's dev set for iNaturalist 2021
 
 
+# ImageNet's classes of living things, by their numbers: those below organism (00004475-n) in WordNet 3.0, but not below
+# person (00007846-n; ballplayer, groom and scuba diver). So 398 animals, two flowers and seven fungi; fruits, such as
+# acorn and hip, are parts of plants to WordNet and stand with the other things. A test derives the list from WordNet.
+LIVING = frozenset([*range(398), 985, 986, *range(991, 998)])
+
+Told = int | list[str]  # a label, or captions
+
+
 @dataclass(frozen=True)
 class Source:
-    """A set as published: classes as rows of classes.json, and pictures by split with the label of each."""
+    """A set as published: classes as rows of classes.json, and pictures by split with the label of each.
 
-    classes: list[dict[str, Any]]
-    pictures: dict[str, list[tuple[Path, int]]]
+    A set for retrieval has no classes, and captions in place of labels.
+    """
+
+    classes: list[dict[str, Any]] | None
+    pictures: dict[str, list[tuple[Path, Told]]]
 
 
 def inaturalist(folder: Path) -> Source:
@@ -57,7 +70,7 @@ def cub(folder: Path) -> Source:
     classes = [line.split(".", 1)[1].replace("_", " ") for line in _column(folder / "classes.txt")]
     training = _column(folder / "train_test_split.txt")
     labels = _column(folder / "image_class_labels.txt")
-    pictures: dict[str, list[tuple[Path, int]]] = {"test": [], "dev": []}
+    pictures: dict[str, list[tuple[Path, Told]]] = {"test": [], "dev": []}
     for name, is_training, label in zip(_column(folder / "images.txt"), training, labels, strict=True):
         pictures["dev" if is_training == "1" else "test"].append((folder / "images" / name, int(label) - 1))
     pictures["dev"] = _some_of_each(pictures["dev"])
@@ -73,15 +86,106 @@ def labelled(folder: Path) -> Source:
     given = all((folder / split).is_dir() for split in SPLITS)
     found = {split: list(_named(folder / split)) for split in SPLITS} if given else {"": list(_named(folder))}
     names = sorted({name for each in found.values() for _, name in each})
-    pictures: dict[str, list[tuple[Path, int]]] = {split: [] for split in SPLITS}
+    pictures: dict[str, list[tuple[Path, Told]]] = {split: [] for split in SPLITS}
     for split, each in found.items():
         for path, name in each:
-            drawn = "dev" if int(stable_hash(str(path.relative_to(folder))), 16) % 3 == 0 else "test"
-            pictures[split or drawn].append((path, names.index(name)))
+            pictures[split or _drawn(str(path.relative_to(folder)))].append((path, names.index(name)))
     return Source([{"scientificName": None, "vernacularName": name} for name in names], pictures)
 
 
-PREPARERS: dict[str, Callable[[Path], Source]] = {"inaturalist": inaturalist, "cub": cub, "folder": labelled}
+def rare_species(folder: Path) -> Source:
+    """Rare Species (imageomics/rare-species of Hugging Face's hub, cloned): its pictures and its catalogue, a CSV file.
+
+    The catalogue names a picture by file_name, or by eol_content_id and eol_page_id, with which its file name begins.
+    It has no splits: each third picture of a class, by a hash of its name, is for dev.
+    """
+    catalogue, rows = _catalogue(folder)
+    files = {path.name: path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES}
+    by_id = {tuple(name.split("_")[:2]): path for name, path in files.items()}
+    classes: dict[str, dict[str, Any]] = {}
+    pictures: list[tuple[Path, str]] = []
+    for row in rows:
+        name = row.get("sciName") or f"{row['genus']} {row['species']}"
+        ranks = {rank: row.get(rank) or None for rank in RANKS}
+        classes.setdefault(name, {"scientificName": name, "vernacularName": row.get("common") or None, **ranks})
+        wanted = Path(row.get("file_name") or f"{row.get('eol_content_id')}_{row.get('eol_page_id')}_")
+        path = files.get(wanted.name) or by_id.get(tuple(wanted.name.split("_")[:2]))
+        pictures.append((path or catalogue.parent / wanted, name))
+    labels = {name: label for label, name in enumerate(sorted(classes))}
+    splits: dict[str, list[tuple[Path, Told]]] = {split: [] for split in SPLITS}
+    for path, name in pictures:
+        splits[_drawn(path.name)].append((path, labels[name]))
+    return Source([classes[name] for name in labels], splits)
+
+
+def imagenet(folder: Path, living: bool | None = None) -> Source:
+    """ImageNet and sets of its classes: A, R, V2, Sketch. Folders bear WordNet ids (n01440764), or numbers 0 to 999.
+
+    Where there is a val/ it is test, and train/ beside it gives dev; else the folder itself is test. Labels count the
+    classes that are there in ImageNet's order: all of it keeps its numbers, A and R have their 200.
+
+    Args:
+        folder: as unpacked, each class in a folder of its own.
+        living: only classes of living things (LIVING), or only the others.
+    """
+    from open_clip import IMAGENET_CLASSNAMES  # here: neither is wanted by the other sets
+    from timm.data import ImageNetInfo
+
+    synsets = ImageNetInfo("imagenet-1k").label_names()
+    numbers = {name: number for number, synset in enumerate(synsets) for name in (synset, str(number))}
+    test = folder / "val" if (folder / "val").is_dir() else folder
+    found = {numbers[path.name] for path in test.iterdir() if path.is_dir() and path.name in numbers}
+    if living is not None:
+        found = {number for number in found if (number in LIVING) == living}
+    if not found:
+        raise UserError(
+            f"{test} has no folder for each class, such as n01440764 or 0; sort the pictures first, those of "
+            "ImageNet's validation with its valprep.sh"
+        )
+    labels = {number: label for label, number in enumerate(sorted(found))}
+    pictures = {"test": _of_folders(test, numbers, labels)}
+    if test != folder and (folder / "train").is_dir():
+        pictures["dev"] = _some_of_each(_of_folders(folder / "train", numbers, labels))
+    classes = [
+        {
+            "entityID": f"wn:{synsets[number][1:]}-n",
+            "scientificName": None,
+            "vernacularName": IMAGENET_CLASSNAMES[number],
+        }
+        for number in labels
+    ]
+    return Source(classes, pictures)
+
+
+def captions(folder: Path) -> Source:
+    """COCO and Flickr30k with Karpathy's splits: dataset_coco.json or dataset_flickr30k.json and the pictures' folders.
+
+    His test is test, his val is dev.
+    """
+    found = sorted(folder.rglob("dataset_*.json"))
+    if not found:
+        raise UserError(
+            f"{folder} has no dataset_coco.json or dataset_flickr30k.json; put Karpathy's file of splits there"
+        )
+    pictures: dict[str, list[tuple[Path, Told]]] = {"test": [], "dev": []}
+    for image in _json(found[0])["images"]:
+        if split := {"test": "test", "val": "dev"}.get(image["split"]):
+            told = [" ".join(sentence["raw"].split()) for sentence in image["sentences"]]
+            pictures[split].append((_image_file(folder, image), told))
+    return Source(None, pictures)
+
+
+PREPARERS: dict[str, Callable[[Path], Source]] = {
+    "inaturalist": inaturalist,
+    "cub": cub,
+    "rare-species": rare_species,
+    "imagenet": imagenet,
+    "imagenet-living": partial(imagenet, living=True),
+    "imagenet-other": partial(imagenet, living=False),
+    "coco": captions,
+    "flickr30k": captions,
+    "folder": labelled,
+}
 
 
 def write(source: Source, folder: Path) -> dict[str, int]:
@@ -99,41 +203,84 @@ def write(source: Source, folder: Path) -> dict[str, int]:
     splits = {split: pictures for split, pictures in source.pictures.items() if pictures}
     for split, pictures in splits.items():
         _write_split(part / split, pictures)
-    names = [" ".join((each["vernacularName"] or each["scientificName"]).split()) for each in source.classes]
-    write_text(part / "classnames.txt", "".join(f"{name}\n" for name in names))
-    write_json(part / "classes.json", source.classes)
+    if source.classes is None:
+        write_text(part / "dataset_type.txt", "retrieval\n")
+    else:
+        names = [" ".join((each["vernacularName"] or each["scientificName"]).split()) for each in source.classes]
+        write_text(part / "classnames.txt", "".join(f"{name}\n" for name in names))
+        write_text(part / "zeroshot_classification_templates.txt", "{c}\n")  # for CLIP_benchmark; ours are the config's
+        write_json(part / "classes.json", source.classes)
     os.replace(part, folder)
     return {split: len(pictures) for split, pictures in splits.items()}
 
 
-def _write_split(folder: Path, pictures: Sequence[tuple[Path, int]]) -> None:
+def _write_split(folder: Path, pictures: Sequence[tuple[Path, Told]]) -> None:
     folder.mkdir(parents=True)
     starts = range(0, len(pictures), SHARD)
     for number, start in enumerate(starts):
         with tarfile.open(folder / f"{number}.tar", "w") as tar:
-            for place, (path, label) in enumerate(pictures[start : start + SHARD], start):
+            for place, (path, told) in enumerate(pictures[start : start + SHARD], start):
                 try:
                     content = path.read_bytes()
-                except FileNotFoundError:
+                except OSError:
                     raise UserError(
                         f"{path} is missing, though the set's lists name it; unpack the set whole"
                     ) from None
-                for ending, each in ((path.suffix.lower(), content), (".cls", str(label).encode())):
+                beside = (".cls", str(told)) if isinstance(told, int) else (".txt", "\n".join(told))
+                for ending, each in ((path.suffix.lower(), content), (beside[0], beside[1].encode())):
                     member = tarfile.TarInfo(f"s{place:07d}{ending}")
                     member.size = len(each)
                     tar.addfile(member, io.BytesIO(each))
     write_text(folder / "nshards.txt", f"{len(starts)}\n")
 
 
-def _coco(folder: Path, content: dict[str, Any], labels: dict[Any, int]) -> list[tuple[Path, int]]:
+def _catalogue(folder: Path) -> tuple[Path, list[dict[str, str]]]:
+    """The CSV file that names the pictures of Rare Species, and its rows."""
+    for path in sorted(folder.rglob("*.csv")):
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = set(reader.fieldnames or ())
+            if {"genus", "species"} <= columns and columns & {"file_name", "eol_content_id"}:
+                return path, list(reader)
+    raise UserError(
+        f"{folder} has no catalogue: a CSV file with the columns genus, species, and file_name or eol_content_id"
+    )
+
+
+def _of_folders(folder: Path, numbers: dict[str, int], labels: dict[int, int]) -> list[tuple[Path, Told]]:
+    """The pictures of ImageNet's class folders, in the order of the labels."""
+    places = {numbers[path.name]: path for path in folder.iterdir() if path.is_dir() and path.name in numbers}
+    return [
+        (path, label)
+        for number, label in labels.items()
+        if number in places
+        for path in sorted(places[number].iterdir())
+        if path.suffix.lower() in PICTURES
+    ]
+
+
+def _image_file(folder: Path, image: dict[str, Any]) -> Path:
+    """Where a picture of Karpathy's lists stands: beside them, in the folder that they name, or in Flickr30k's own."""
+    own: str = image.get("filepath", "")
+    names = [own, f"images/{own}", "flickr30k-images", "flickr30k_images", "images", ""]
+    places = [folder / name / str(image["filename"]) for name in names]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def _drawn(name: str) -> str:
+    """The split of a picture of a set without splits: a third is for dev, by a hash of the name."""
+    return "dev" if int(stable_hash(name), 16) % 3 == 0 else "test"
+
+
+def _coco(folder: Path, content: dict[str, Any], labels: dict[Any, int]) -> list[tuple[Path, Told]]:
     files = {each["id"]: each["file_name"] for each in content["images"]}
     pairs = ((files[each["image_id"]], labels[each["category_id"]]) for each in content["annotations"])
     return [(folder / file, label) for file, label in pairs]
 
 
-def _some_of_each(pictures: Sequence[tuple[Path, int]]) -> list[tuple[Path, int]]:
+def _some_of_each(pictures: Sequence[tuple[Path, Told]]) -> list[tuple[Path, Told]]:
     """At most ten pictures of each class, drawn by a hash of their names."""
-    by_class: dict[int, list[Path]] = defaultdict(list)
+    by_class: dict[Any, list[Path]] = defaultdict(list)
     for path, label in pictures:
         by_class[label].append(path)
     drawn = {

@@ -19,6 +19,12 @@ def test_the_temperature_that_made_the_labels_is_found(truth: float) -> None:
     assert fit_temperature(cosines, right, 20.0) == pytest.approx(truth, rel=0.15)
 
 
+@pytest.mark.parametrize(("right", "temperature"), [(0, 0.02), (1, 50.0)])
+def test_a_model_that_is_always_or_never_right_gets_the_end_of_the_range(right: int, temperature: float) -> None:
+    cosines = np.array([[0.3, 0.1]] * 10, np.float32)
+    assert fit_temperature(cosines, np.full(10, right), 100.0) == pytest.approx(temperature, rel=0.01)
+
+
 def test_fitting_lowers_the_calibration_error_of_a_model_too_sure() -> None:
     random = np.random.default_rng(2)
     cosines = random.normal(0, 0.1, (3000, 5)).astype(np.float32)

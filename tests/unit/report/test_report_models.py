@@ -58,9 +58,7 @@ def test_a_benchmark_of_captions_has_recalls_and_no_accuracy(run: Any) -> None:
     assert {score.benchmark for score in counted.scores} == {"heldout"} and counted.without_dev == ()
     found = models.measure(results, counted)
     assert [(each.experiment, each.direction) for each in found.retrievals] == [
-        (experiment, direction)
-        for experiment in results.models
-        for direction in ("picture to text", "text to picture")
+        (experiment, direction) for experiment in results.models for direction in ("picture to text", "text to picture")
     ]
     (beside,) = found.published
     assert {figure.percent for figure in beside.figures if not figure.source} == {35.0}  # the mean of both directions
