@@ -105,7 +105,9 @@ _GENERIC = re.compile(
     r"(a|alt|an|and|at|available|banner|by|caption|click|default|description|download|enlarge|file|for|free|full|gallery"
     r"|here|icon|images?|img|in|jpe?g|large|logo|main|media|nan|no|none|null|of|on|original|photo(graph(s|y)?|s)?|pic"
     r"|pictures?|placeholder|png|preview|royalty|screenshot|size|stock|text|the|this|thumb(nail)?|title|to|undefined"
-    r"|unknown|unnamed|untitled|view|with|zoom)"
+    r"|unknown|unnamed|untitled|view|with|zoom"
+    # What cameras write into every picture: SONY DSC, OLYMPUS DIGITAL CAMERA, KODAK Digital Still Camera, Exif_JPEG
+    r"|cameras?|canon|casio|dcim|digital|dsc|exif|kodak|konica|minolta|nikon|olympus|panasonic|ricoh|samsung|sony|still)"
 )
 
 
