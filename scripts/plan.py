@@ -63,7 +63,7 @@ def make_plan(config: settings.Settings, results: Path, entities: int | None) ->
         pictures,
         known,
         estimate.download_days(pictures, config["download"]["lanes"]),
-        estimate.disk(pictures),
+        estimate.disk(pictures, config["search"]["sources"]),
         tuple(plan_training(config, name, pictures) for name in config["train"]["experiments"]),
         config["dataset"]["alt_text_share"],
         tuple(find_warnings(config, demand)),

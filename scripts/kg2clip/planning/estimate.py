@@ -25,6 +25,7 @@ NAMES = {
     "synonym": 1.0,
 }  # queries by name of an entity, where only entities are known
 RAW_KB, DECODED_KB = 150, 24  # of a picture of 960 pixels as fetched; of one of 256 pixels as stored
+OPEN_DATA_GB = 65  # at the fullest moment (docs/sources.md)
 H100_TFLOPS, UTILISATION = 989, 0.3  # bf16 without sparsity; the share of it that training reaches
 
 ASSUMPTIONS = (
@@ -116,19 +117,26 @@ class SourcePlan:
     most: int
     made: int  # calls of earlier runs
     finished: bool
-    per_day: float  # calls that its limits allow
+    per_second: float
+    per_day: float  # budget of calls
     usd_per_1000: float
     texted: float | None
 
     @property
     def days(self) -> tuple[float, float]:
         """Days of the calls that are left, at the least and at the most."""
-        return self._left(self.least) / self.per_day, self._left(self.most) / self.per_day
+        return self._days(self._left(self.least)), self._days(self._left(self.most))
 
     @property
     def usd(self) -> tuple[float, float]:
         """Money for the calls that are left, at the least and at the most."""
         return self._left(self.least) * self.usd_per_1000 / 1000, self._left(self.most) * self.usd_per_1000 / 1000
+
+    def _days(self, calls: int) -> float:
+        """Days at the allowed pace, and a wait for the next one wherever a day's budget is used up."""
+        at_a_time = min(self.per_day, self.per_second * DAY)
+        waits = max(0, ceil(calls / at_a_time) - 1)
+        return waits + (calls - waits * at_a_time) / (self.per_second * DAY)
 
     def _left(self, calls: int) -> int:
         return 0 if self.finished else max(0, calls - self.made)
@@ -168,7 +176,7 @@ def plan_source(name: str, wanted: Settings, demand: Demand, made: int = 0, fini
         finished: whether its search is done.
     """
     habit = HABITS.get(name, UNKNOWN)
-    per_day = min(wanted.get("requests_per_second", 1) * DAY, wanted.get("calls_per_day", float("inf")))
+    per_second, per_day = wanted.get("requests_per_second", 1), wanted.get("calls_per_day", float("inf"))
     least = most = 0
     if name == "wikidata":
         least = most = ceil(demand.images / habit.page)
@@ -178,7 +186,8 @@ def plan_source(name: str, wanted: Settings, demand: Demand, made: int = 0, fini
         pages = ceil(wanted["per_query"] / habit.page) if habit.page else 0
         least = min(demand.entities, queries) * (habit.lookups + min(pages, 1))
         most = queries * (habit.lookups + pages)
-    return SourcePlan(name, least, most, made, finished, per_day, wanted.get("usd_per_1000_calls", 0.0), habit.texted)
+    usd = wanted.get("usd_per_1000_calls", 0.0)
+    return SourcePlan(name, least, most, made, finished, per_second, per_day, usd, habit.texted)
 
 
 def download_days(pictures: int, lanes: Mapping[str, Settings]) -> float:
@@ -190,9 +199,10 @@ def download_days(pictures: int, lanes: Mapping[str, Settings]) -> float:
     return pictures / per_second / DAY
 
 
-def disk(pictures: int) -> dict[str, float]:
+def disk(pictures: int, sources: Iterable[str]) -> dict[str, float]:
     """Gigabytes by what lies there."""
-    return {
+    tables = {"iNaturalist's tables": OPEN_DATA_GB} if "inaturalistopendata" in sources else {}
+    return tables | {
         "raw pictures": pictures * RAW_KB / 1e6,
         "decoded pictures": pictures * DECODED_KB / 1e6,
         "shards": pictures * DECODED_KB / 1e6,
