@@ -15,7 +15,7 @@ from typing import Any
 
 from kg2clip.errors import UserError
 from kg2clip.knowledge.attributes import PROPERTIES, Attribute, collect, read_file
-from kg2clip.knowledge.lineage import Parents, levels, read_parents, walk, warn_of_cycles
+from kg2clip.knowledge.lineage import Parents, below, levels, read_parents, walk, warn_of_cycles
 from kg2clip.knowledge.members import Member, select_members
 from kg2clip.knowledge.natural_type import natural_type
 from kg2clip.knowledge.nodes import Node, read_nodes
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 Entity = dict[str, Any]  # a row of tables.ENTITIES
 
-AT_A_TIME = 2000  # members read and written together at most
+AT_A_TIME = 1000  # members read and written together at most
 
 
 def export_entities(
@@ -55,7 +55,7 @@ def export_entities(
     above = read_nodes(endpoint, {node for those in parents.values() for node in those}, wanted)
     if wanted["visible_only"]:
         unseen = {node for node, said in above.items() if said.scientific_name in INVISIBLE}
-        _leave_out(members, counts, "too small to see", lambda item: not unseen.isdisjoint(walk(item, parents)))
+        _leave_out(members, counts, "too small to see", below(unseen, parents).__contains__)
     barred = _barred(parents, classes, excluded)
     _leave_out(members, counts, "below an excluded class", lambda item: members[item].kind == "thing" and barred(item))
     if not members:
@@ -68,7 +68,7 @@ def export_entities(
 
     # What stands above the wanted classes ("object", "entity") says nothing of a thing.
     tops = set(classes)
-    telling = {node for node in parents if tops and not tops.isdisjoint([node, *walk(node, parents)])}
+    telling = tops | below(tops, parents)
 
     def read_rows() -> Iterator[Entity]:
         return _rows(endpoint, members, parents, above, telling, from_file, wanted)
@@ -138,7 +138,7 @@ def _rows(
     def read(page: list[str]) -> tuple[list[str], dict[str, Node], dict[str, list[dict[str, str]]]]:
         return page, read_nodes(endpoint, page, wanted), _read_attributes(endpoint, page, wanted)
 
-    pages = ahead(read(page) for page in steady_pages(sorted(members, key=curie), AT_A_TIME))
+    pages = ahead(read, steady_pages(sorted(members, key=curie), AT_A_TIME))
     with Progress(total=len(members), desc="entities", unit="entities") as progress:
         for page, nodes, attributes in pages:
             for item in page:

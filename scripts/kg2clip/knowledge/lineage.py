@@ -6,6 +6,7 @@ Level by level each node is asked about once, however many entities stand below 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
@@ -70,6 +71,21 @@ def levels(node: str, parents: Parents) -> list[list[str]]:
 def walk(node: str, parents: Parents) -> list[str]:
     """All ancestors, nearest first, each once."""
     return [ancestor for level in levels(node, parents) for ancestor in level]
+
+
+def below(tops: Iterable[str], parents: Parents) -> set[str]:
+    """All nodes that have one of `tops` above them."""
+    children: dict[str, list[str]] = defaultdict(list)
+    for node, those in parents.items():
+        for above in those:
+            children[above].append(node)
+    found: set[str] = set()
+    waiting = list(tops)
+    while waiting:
+        fresh = set(children.get(waiting.pop(), ())) - found
+        found |= fresh
+        waiting += fresh
+    return found
 
 
 def warn_of_cycles(parents: Parents) -> list[list[str]]:

@@ -126,7 +126,7 @@ def read_nodes(endpoint: Endpoint, items: Iterable[str], wanted: Settings) -> di
     common_names = read_common_names(endpoint, items, size)
     texts = endpoint.pages([*items, *common_names], size, lambda values: _texts_query(values, wanted["languages"]))
     named = []
-    for row in Progress(texts, desc="names and identifiers", unit="rows"):
+    for row in Progress(texts, desc="names and identifiers", unit="rows", disable=len(items) <= size):
         item, said = row["node"].value, (row["kind"].value, row["text"].value, row["text"].language)
         if item in common_names:
             named.append((common_names[item], said))

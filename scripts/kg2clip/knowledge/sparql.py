@@ -17,8 +17,9 @@ import re
 import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn, TypeVar
@@ -53,9 +54,11 @@ MAX_PAGE = 256 << 20  # bytes of a short answer; a page that is larger is halved
 TOO_MUCH = frozenset({413, 414, 504})  # too large, or a proxy that waited in vain: asking for less may do
 GAVE_UP = re.compile(r"(operation |query )?timed out|[\w.]*timeout\w*|time-out", re.IGNORECASE)
 LIMITS = frozenset(digit * 10**power for digit in (1, 2, 5) for power in range(4, 8))  # of rows, as engines have them
+NOT_IN_IRI = re.compile(r'[\x00-\x20<>"{}|^`\\]')  # SPARQL 1.1, rule 139
 SOME_VALUE = "/.well-known/genid/"  # Wikidata's addresses for blank nodes
 BINDINGS = "results.bindings.item"  # where SPARQL JSON has its rows
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -67,6 +70,7 @@ class Term(NamedTuple):
 
 
 Row = dict[str, Term]
+Binding = dict[str, dict[str, str]]  # a row in SPARQL JSON
 
 
 class TooHeavyError(Exception):
@@ -92,6 +96,7 @@ class Endpoint:
         self._snapshot = snapshot
         self._session = web.session(contact, private_hosts=[self.host])
         self._one_at_a_time = threading.RLock()  # pages are read ahead by threads; the endpoint sees one request
+        self._noting = threading.Lock()
         self._counts: set[Path] = set()
         self._record: dict[str, dict[str, Any]] = {}
 
@@ -134,8 +139,7 @@ class Endpoint:
             size: items in a page at most.
             query: makes a page's query from the text of its VALUES block: `<iri> <iri> ...`.
         """
-        pages = (self._page(page, query) for page in steady_pages(sorted(items), size))
-        for rows in ahead(pages):
+        for rows in ahead(lambda page: self._page(page, query), steady_pages(sorted(items), size)):
             yield from rows
 
     def record(self) -> list[dict[str, Any]]:
@@ -162,14 +166,10 @@ class Endpoint:
             raise IncompleteError(f"{self.url} answers a COUNT with {rows}. Is it a SPARQL 1.1 endpoint?") from None
 
     def _short(self, query: str, title: str) -> list[Row]:
-        with self._one_at_a_time:
-            return self._short_in_turn(query, title)
-
-    def _short_in_turn(self, query: str, title: str) -> list[Row]:
         path = self._path(query)
-        rows = self._kept(path, lambda file: _parse(file.read()))
+        rows = self._kept(path, lambda file: _rows(_bindings(file.read())))
         if rows is None:
-            rows = self._fetch(path, query, self._ask_short)
+            rows = self._ask_and_keep(path, query)
         # Virtuoso, for one, ends every answer at 10,000 rows without a word.
         if len(rows) in LIMITS and len(rows) != self._count(_counted(query), _counted(title)):
             path.unlink()
@@ -180,7 +180,7 @@ class Endpoint:
     def _long(self, path: Path, query: str) -> int:
         rows = self._kept(path, lambda file: sum(1 for _ in ijson.items(file, BINDINGS)))
         if rows is None:
-            rows = self._fetch(path, query, self._ask_long)
+            rows = self._stream_and_keep(path, query)
         self._note(query, path, rows)
         return rows
 
@@ -225,39 +225,61 @@ class Endpoint:
             path.unlink(missing_ok=True)
             return None
 
-    def _fetch(self, path: Path, query: str, ask: Callable[[str, IO[bytes]], Result]) -> Result:
-        """Ask, and keep the answer if it is whole."""
+    def _ask_and_keep(self, path: Path, query: str) -> list[Row]:
+        """The rows of a short answer. While it is kept and its rows are made, another thread asks already."""
+        content, bindings = self._ask(lambda: self._ask_short(query))
+        rows = _rows(bindings)
+        with self._keeping(path, query) as file:
+            file.write(content)
+        return rows
+
+    def _stream_and_keep(self, path: Path, query: str) -> int:
+        """The number of rows of a long answer."""
+
+        def keep() -> int:
+            with self._keeping(path, query) as file:
+                return self._ask_long(query, file)
+
+        return self._ask(keep)
+
+    def _ask(self, ask: Callable[[], Result]) -> Result:
+        """What `ask` returns, which may fail for now, when it is our turn."""
         web.check_contact(self.host, self._contact)
-        question = {"endpoint": self.url, "date": provenance.now(), "query": query}
 
-        def kept() -> Result:
-            with atomic_path(path) as temporary, gzip.open(temporary, "wb", compresslevel=1) as file:
-                file.write(json.dumps(question).encode() + b"\n")
-                with _failures_named():
-                    return ask(query, file)  # type: ignore[arg-type]
+        def named() -> Result:
+            with _failures_named():
+                return ask()
 
-        result: Result = web.with_retries(kept, self.url, longest_wait=LONGEST_WAIT)
-        self.asked += 1
+        with self._one_at_a_time:
+            result: Result = web.with_retries(named, self.url, longest_wait=LONGEST_WAIT)
+            self.asked += 1
         return result
+
+    @contextmanager
+    def _keeping(self, path: Path, query: str) -> Iterator[IO[bytes]]:
+        question = {"endpoint": self.url, "date": provenance.now(), "query": query}
+        with atomic_path(path) as temporary, gzip.open(temporary, "wb", compresslevel=1) as file:
+            file.write(json.dumps(question).encode() + b"\n")
+            yield file  # type: ignore[misc]
 
     def _note(self, title: str, path: Path, rows: int) -> None:
         with gzip.open(path) as file:
             date = json.loads(file.readline())["date"]
-        facts = self._record.setdefault(title, {"answers": 0, "rows": 0, "first": date, "last": date})
-        facts["answers"] += 1
-        facts["rows"] += rows
-        facts["first"], facts["last"] = min(facts["first"], date), max(facts["last"], date)
+        with self._noting:
+            facts = self._record.setdefault(title, {"answers": 0, "rows": 0, "first": date, "last": date})
+            facts["answers"] += 1
+            facts["rows"] += rows
+            facts["first"], facts["last"] = min(facts["first"], date), max(facts["last"], date)
 
     # The wire.
 
-    def _ask_short(self, query: str, file: IO[bytes]) -> list[Row]:
+    def _ask_short(self, query: str) -> tuple[bytes, list[Binding]]:
         wrapper = _Wrapper(self.url, self._post)
         wrapper.setMethod(POST)
         wrapper.setReturnFormat(JSON)
         wrapper.setQuery(PREFIXES + query)
         content = wrapper.query().response.read()
-        file.write(content)
-        return _parse(content)
+        return content, _bindings(content)
 
     def _ask_long(self, query: str, file: IO[bytes]) -> int:
         response = self._post({"query": PREFIXES + query}, {"Accept": "application/sparql-results+json"})
@@ -275,7 +297,7 @@ class Endpoint:
         except ijson.JSONError as error:
             _refuse_answer(end, str(error))
         if not rows:
-            _parse(start)  # an object without rows may be an error message: QLever's has no bindings
+            _bindings(start)  # an object without rows may be an error message: QLever's has no bindings
         return rows
 
     def _post(self, form: dict[str, str] | bytes, headers: dict[str, str]) -> requests.Response:
@@ -338,12 +360,15 @@ def _chunks(response: requests.Response, most: int | None = None) -> Iterator[by
             yield chunk
 
 
-def _parse(content: bytes) -> list[Row]:
-    """The rows of a whole SPARQL JSON answer."""
+def _bindings(content: bytes) -> list[Binding]:
+    """The rows of a whole SPARQL JSON answer, as they came."""
     try:
-        return [_row(binding) for binding in json.loads(content)["results"]["bindings"]]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        bindings: list[Binding] = json.loads(content)["results"]["bindings"]
+        if not isinstance(bindings, list):
+            raise TypeError
+    except (ValueError, LookupError, TypeError) as error:
         _refuse_answer(content[-2000:], type(error).__name__)
+    return bindings
 
 
 def _refuse_answer(end: bytes, problem: str) -> NoReturn:
@@ -385,7 +410,14 @@ def _plain(page: str) -> str:
     return " ".join(words.split())[:300]
 
 
-def _row(binding: dict[str, dict[str, str]]) -> Row:
+def _rows(bindings: Iterable[Binding]) -> list[Row]:
+    try:
+        return [_row(binding) for binding in bindings]
+    except (LookupError, TypeError, AttributeError) as error:
+        raise IncompleteError(f"an answer has the form of SPARQL JSON, but not its rows ({error!r})") from None
+
+
+def _row(binding: Binding) -> Row:
     """A row without its unbound variables.
 
     "Some value" (a blank node, or the address that Wikidata makes up for one) can't be asked about: it is unbound too.
@@ -410,14 +442,19 @@ def any_of(properties: Iterable[str], subject: str, value: str) -> str:
     return " UNION ".join(f"{{ {subject} {key} {value} BIND({key} AS ?property) }}" for key in properties)
 
 
-def ahead(items: Iterator[Result]) -> Iterator[Result]:
-    """The same items, the next one being made by a thread while this one is used: the endpoint works while we do."""
-    end = object()
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(next, items, end)
-        while (item := waiting.result()) is not end:
-            waiting = pool.submit(next, items, end)
-            yield item  # type: ignore[misc]
+def ahead(work: Callable[[Item], Result], items: Iterable[Item], threads: int = 2) -> Iterator[Result]:
+    """What `work` makes of each item, in order; threads work on the next ones while this one is used.
+
+    With two, one asks the endpoint while the other reads its answer.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def steady_pages(items: Iterable[str], size: int) -> Iterator[list[str]]:
@@ -446,7 +483,7 @@ def iri(value: str) -> str:
     Raises:
         UserError: it holds a character that would end the term.
     """
-    if any(character in '<>"{}|^`\\' or character <= " " for character in value):
+    if NOT_IN_IRI.search(value):
         raise UserError(f"{value!r} is no IRI")
     return f"<{value}>"
 

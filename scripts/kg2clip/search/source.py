@@ -192,7 +192,9 @@ class Answers:
             if self._closed is not None:
                 raise ClosedError(self._closed)
             self.calls += 1
-            return self.store.begin_call(host)
+            call = self.store.begin_call(host)
+        self.store.sync()
+        return call
 
     def _used_up(self) -> str | None:
         if self._total is not None and self.store.calls >= self._total:
