@@ -10,7 +10,7 @@ import pytest
 
 from kg2clip import identifiers, tables
 from kg2clip.errors import UserError
-from kg2clip.files import atomic_path, only_writer, sha256_bytes, sha256_file, write_text
+from kg2clip.files import atomic_path, only_writer, scratch_folder, sha256_bytes, sha256_file, write_text
 
 SCRIPTS = str(Path(__file__).resolve().parents[2] / "scripts")
 
@@ -60,6 +60,16 @@ with only_writer({str(tmp_path)!r}):
     holder.wait()
     with only_writer(tmp_path):
         pass
+
+
+def test_a_scratch_folder_is_empty_and_goes_whatever_happens(tmp_path: Path) -> None:
+    left_by_a_killed_run = tmp_path / ".table.scratch" / "old"
+    left_by_a_killed_run.mkdir(parents=True)
+    with pytest.raises(ZeroDivisionError), scratch_folder(tmp_path / "table") as scratch:
+        assert not list(scratch.iterdir())
+        (scratch / "new").write_text("x")
+        1 / 0  # noqa: B018
+    assert not list(tmp_path.iterdir())
 
 
 def test_hashes(tmp_path: Path) -> None:

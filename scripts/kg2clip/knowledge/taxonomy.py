@@ -24,7 +24,7 @@ import taxopy
 
 from kg2clip import tables
 from kg2clip.errors import UserError
-from kg2clip.files import sha256_file, sync
+from kg2clip.files import scratch_folder, sha256_file, sync
 from kg2clip.identifiers import stable_hash
 from kg2clip.largefiles import fetch_file
 from kg2clip.settings import Settings
@@ -119,9 +119,8 @@ def open_archive(wanted: Settings, folder: Path, contact: str) -> Taxonomy:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpacking-") as scratch:
-        whole = Path(scratch) / "whole"
+    with scratch_folder(target) as scratch:
+        whole = scratch / "whole"
         try:
             with zipfile.ZipFile(archive) as packed:
                 for member in MEMBERS:

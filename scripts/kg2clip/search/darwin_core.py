@@ -18,7 +18,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from xml.etree import ElementTree
 
@@ -28,7 +27,7 @@ import pyarrow.parquet as pq
 
 from kg2clip import provenance
 from kg2clip.errors import UserError
-from kg2clip.files import atomic_path, read_json, write_json
+from kg2clip.files import atomic_path, read_json, scratch_folder, write_json
 from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
 from kg2clip.search.kingdoms import Kingdoms, may_be_same
@@ -395,13 +394,12 @@ def build_index(archive: Archive, bases: Iterable[str], target: Path) -> None:
         raise UserError(
             f"{archive.path} has no table of pictures (multimedia.txt). GBIF's SIMPLE_CSV has none: request format DWCA"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".archive-", dir=target.parent) as folder:
-        records, media = Path(folder, "records.parquet"), Path(folder, "media.parquet")
+    with scratch_folder(target) as folder:
+        records, media = folder / "records.parquet", folder / "media.parquet"
         _write(_records(archive, frozenset(bases)), _RECORDS, records)
         _write(_pictures(archive), _MEDIA, media)
         with (
-            duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder}) as database,
+            duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": str(folder)}) as database,
             atomic_path(target) as temporary,
         ):
             database.read_parquet(str(records)).create_view("records")

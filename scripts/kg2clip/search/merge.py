@@ -9,14 +9,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow.parquet as pq
 
 from kg2clip import tables
 from kg2clip.errors import UserError
-from kg2clip.files import atomic_path
+from kg2clip.files import atomic_path, scratch_folder
 
 MEMORY = "4GB"  # DuckDB's share; with what lies outside its count the program stays below 8 GB
 PART = 1_000_000  # hits whose lists are gathered at a time
@@ -108,11 +107,10 @@ def merge_hits(hits: Sequence[Path], entities: Path, output: Path) -> dict[str, 
     Raises:
         UserError: a table is missing or torn.
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".merge-", dir=output.parent) as spill:
+    with scratch_folder(output) as spill:
         database = duckdb.connect(
-            f"{spill}/merge.duckdb",
-            config={"memory_limit": MEMORY, "temp_directory": spill, "preserve_insertion_order": False},
+            str(spill / "merge.duckdb"),
+            config={"memory_limit": MEMORY, "temp_directory": str(spill), "preserve_insertion_order": False},
         )
         try:
             _gather(database, hits, entities)
