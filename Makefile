@@ -16,7 +16,7 @@ export PYTHONUNBUFFERED := 1
 COLLECTION ?= rendered
 DEMO := $(if $(filter rendered,$(COLLECTION)),demo,demo-$(COLLECTION))
 
-.PHONY: help demo test test-all test-slurm slurm bench stamps docs lint clean
+.PHONY: help demo test test-all test-browser test-slurm slurm chromium bench stamps docs lint clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,8 +31,11 @@ demo: $(READY) $(if $(filter tuxpaint,$(COLLECTION)),stamps) ## run the whole ch
 test: $(READY) stamps ## set everything up and run the test-suite
 	python -m pytest
 
-test-all: $(READY) stamps slurm ## the test-suite, the demo in full on both collections, and the chain on a real Slurm
-	python -m pytest tests/unit tests/workflow tests/full tests/cluster
+test-all: $(READY) stamps slurm chromium ## the test-suite, the report in a browser, the demo in full on both collections, and the chain on a real Slurm
+	python -m pytest tests/unit tests/workflow tests/browser tests/full tests/cluster
+
+test-browser: $(READY) chromium ## the report in a headless Chromium: drawn, searched, read by keyboard, its contrast
+	python -m pytest tests/browser
 
 test-slurm: $(READY) slurm ## the chain on a real Slurm of one node with fake GPUs (root on Debian)
 	python -m pytest tests/cluster
@@ -41,6 +44,11 @@ slurm:
 	@command -v slurmctld >/dev/null || test -x /usr/sbin/slurmctld || { command -v apt-get >/dev/null && test "$$(id -u)" = 0 && \
 		apt-get update -qq && apt-get install -y -qq slurm-wlm munge >/dev/null; } || \
 		echo "slurm-wlm and munge are not installed: the tests of the cluster are left out"
+
+chromium:
+	@command -v chromium >/dev/null || { command -v apt-get >/dev/null && test "$$(id -u)" = 0 && \
+		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
+		echo "chromium is not installed: the tests in a browser are left out"
 
 bench: $(READY) ## the measurements of benchmarks/, or those named: make bench BENCH=filters
 	python benchmarks/run.py $(BENCH)

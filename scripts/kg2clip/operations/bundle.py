@@ -108,7 +108,8 @@ def files_of(results: Path, config: Settings, choice: Choice) -> Iterator[str]:
 
 def figures(html: str) -> list[str]:
     """The charts of a report, as SVG."""
-    return re.findall(r"<svg\b.*?</svg>", html, re.DOTALL)
+    page, _, _ = html.partition("<script")  # Vega holds drawings of its own
+    return re.findall(r"<svg\b.*?</svg>", page, re.DOTALL)
 
 
 def check_secrets(data: Path) -> None:

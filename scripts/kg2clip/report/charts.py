@@ -1,13 +1,17 @@
-"""Charts as inline SVG: transparent, with text in the page's own colour, so that they read in light and in dark.
+"""Charts, each twice: as a still picture, for paper and where scripts are off, and as what Vega draws in its place.
 
-No text from outside goes into a chart; the config's schema holds names of experiments and benchmarks to a pattern.
+They are transparent, with text in the page's own colour, so that they read in light and in dark. Names from outside
+stand only in data: Vega draws them as text, and its tooltips escape them.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -15,12 +19,17 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from kg2clip.report.accuracy import Score
+from kg2clip.report.accuracy import ClassScore, Score
 from kg2clip.report.coverage import Taxon
+from kg2clip.report.filters import clean, short
 from kg2clip.report.history import Training
+from kg2clip.report.tree import Arc
 
 WIDTH, HEIGHT = 330, 190  # pixels: two beside each other on a wide page, one on a telephone without shrinking
+RADIUS, HOLE = 205, 46  # of the circle of the coverage
 MAX_POINTS = 400  # of a curve: more than there are pixels
+MAX_CLASSES = 2_000  # of a scatter
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 # Mid-light tones in the order of Okabe and Ito's colour-blind safe palette: 3:1 at least on white and on near-black.
 PALETTE = ["#1f8a70", "#c2672f", "#4c7fc4", "#b05a94", "#8a7a1f", "#5d7a8c"]
@@ -51,23 +60,87 @@ _CONFIG: dict[str, Any] = {
         "orient": "bottom",
         "title": None,
         "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
     },
     "view": {"stroke": None},
     "range": {"category": PALETTE},
 }
 
 
-def loss_curve(runs: Sequence[Training]) -> Markup | None:
+@dataclass(frozen=True)
+class Chart:
+    """A chart as SVG, and as the Vega-Lite specification that it was drawn from."""
+
+    picture: Markup
+    specification: dict[str, Any]
+
+
+@cache
+def library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, out of the package that draws the still pictures."""
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    return script
+
+
+def loss_curve(runs: Sequence[Training]) -> Chart | None:
     """Training loss over steps, a line for each experiment."""
     return _curve(runs, "loss", "training loss", "~g")
 
 
-def learning_rate(runs: Sequence[Training]) -> Markup | None:
+def learning_rate(runs: Sequence[Training]) -> Chart | None:
     """Learning rate over steps, a line for each experiment."""
     return _curve(runs, "lr", "learning rate", "~e")
 
 
-def coverage_histogram(taxa: Sequence[Taxon]) -> Markup | None:
+def coverage_tree(arcs: Sequence[Arc]) -> Chart | None:
+    """The tree of what was looked for, coloured by the pictures of an entity; a click finds a taxon in the table."""
+    if not arcs:
+        return None
+    step = (RADIUS - HOLE) / arcs[0].rings
+    rows = [_wedge(arc, HOLE + step * arc.ring, step) for arc in arcs]
+    frame = pd.DataFrame(rows)
+    most = max(row["each"] for row in rows)
+    # The middle of the circle is that of the view.
+    base = alt.Chart(frame).encode(
+        theta=alt.Theta("start:Q", scale=None),
+        description=alt.Description("said:N"),
+        tooltip=[
+            alt.Tooltip("name:N", title="taxon"),
+            alt.Tooltip("common:N", title="called"),
+            alt.Tooltip("rank:N"),
+            alt.Tooltip("entities:Q", format=","),
+            alt.Tooltip("covered:Q", title="of them with pictures", format=","),
+            alt.Tooltip("kept:Q", title="kept pictures", format=","),
+            alt.Tooltip("each:Q", title="pictures an entity", format=",.1f"),
+        ],
+    )
+    wedges = base.mark_arc(opacity=0.6, padAngle=0.006, cornerRadius=2, cursor="pointer").encode(
+        theta2="end",
+        radius=alt.Radius("outer:Q", scale=None),
+        radius2="inner",
+        color=alt.Color(
+            "each:Q",
+            title="kept pictures an entity",
+            scale=alt.Scale(type="symlog", domain=[0, most or 1], range=[PALETTE[1], "#c9a227", PALETTE[0]]),
+            legend=alt.Legend(orient="bottom", direction="horizontal", gradientLength=200, format="~s", tickCount=4),
+        ),
+    )
+    labels = (
+        alt.Chart(frame[frame["label"] != ""])
+        .mark_text(fontSize=11, color="currentColor", baseline="middle", tooltip=None, aria=False)
+        .encode(
+            x=alt.X("x:Q", scale=None, axis=None),
+            y=alt.Y("y:Q", scale=None, axis=None),
+            angle=alt.Angle("turn:Q", scale=None),
+            text="label:N",
+        )
+    )
+    size = 2 * RADIUS
+    return _chart(alt.layer(wedges, labels).properties(width=size, height=size))
+
+
+def coverage_histogram(taxa: Sequence[Taxon]) -> Chart | None:
     """How many entities have how many kept pictures."""
     if not taxa:
         return None
@@ -85,12 +158,16 @@ def coverage_histogram(taxa: Sequence[Taxon]) -> Markup | None:
                 axis=alt.Axis(format=",d", tickMinStep=1),
             ),
             y=alt.Y("sum(entities):Q", title="entities", axis=alt.Axis(format=",d", tickMinStep=1)),
+            tooltip=[
+                alt.Tooltip("kept:Q", bin=alt.Bin(maxbins=24, minstep=1), title="kept pictures"),
+                alt.Tooltip("sum(entities):Q", title="entities", format=","),
+            ],
         )
     )
-    return _svg(bars.properties(width=WIDTH, height=HEIGHT))
+    return _chart(bars.properties(width=WIDTH, height=HEIGHT))
 
 
-def accuracy(scores: Sequence[Score]) -> Markup | None:
+def accuracy(scores: Sequence[Score]) -> Chart | None:
     """Top-1 on test with its 95 % interval, a row for each model, benchmark and form; a tick marks chance."""
     if not scores:
         return None
@@ -108,7 +185,14 @@ def accuracy(scores: Sequence[Score]) -> Markup | None:
             for score in scores
         ]
     )
-    base = alt.Chart(frame).encode(y=alt.Y("row:N", sort=None, title=None, axis=alt.Axis(labelLimit=170)))
+    told = [
+        alt.Tooltip("row:N", title="model"),
+        alt.Tooltip("value:Q", title="top-1, %", format=".1f"),
+        alt.Tooltip("low:Q", title="from, %", format=".1f"),
+        alt.Tooltip("high:Q", title="to, %", format=".1f"),
+        alt.Tooltip("chance:Q", title="chance, %", format=".1f"),
+    ]
+    base = alt.Chart(frame).encode(y=alt.Y("row:N", sort=None, title=None, axis=alt.Axis(labelLimit=170)), tooltip=told)
     colour = alt.Color("experiment:N", sort=None, legend=None)
     scale = alt.Scale(domain=[0, 100])
     layers = alt.layer(
@@ -118,14 +202,79 @@ def accuracy(scores: Sequence[Score]) -> Markup | None:
         base.mark_circle(size=90, opacity=1).encode(x="value:Q", color=colour),
         base.mark_tick(thickness=2, size=16, color="currentColor", opacity=0.7).encode(x="chance:Q"),
     )
-    return _svg(layers.properties(width=WIDTH - 80, height=alt.Step(26)))
+    return _chart(layers.properties(width=WIDTH - 80, height=alt.Step(26)))
+
+
+def classes(entries: Sequence[ClassScore]) -> Chart | None:
+    """Recall of each class over its training pictures; None where no class is known to the graph."""
+    known = [entry for entry in entries if entry.training is not None]
+    if len(known) < 2:
+        return None
+    frame = pd.DataFrame(
+        {
+            "name": [_label(entry.name) for entry in known],
+            "training": [entry.training for entry in known],
+            "recall": [100 * entry.recall for entry in known],
+            "pictures": [f"{entry.right:,} of {entry.pictures:,}" for entry in known],
+        }
+    )[:: math.ceil(len(known) / MAX_CLASSES)]
+    points = (
+        alt.Chart(frame)
+        .mark_circle(size=60, opacity=0.7, color=PALETTE[0])
+        .encode(
+            x=alt.X(
+                "training:Q",
+                title="training pictures of the class",
+                scale=alt.Scale(type="symlog", nice=True),
+                axis=alt.Axis(format="~s", tickCount=5),
+            ),
+            y=alt.Y("recall:Q", title="recognised on test, %", scale=alt.Scale(domain=[0, 100])),
+            tooltip=[
+                alt.Tooltip("name:N", title="class"),
+                alt.Tooltip("training:Q", title="training pictures", format=","),
+                alt.Tooltip("pictures:N", title="right on test"),
+            ],
+        )
+    )
+    return _chart(points.properties(width=WIDTH, height=HEIGHT))
+
+
+def _wedge(arc: Arc, inner: float, step: float) -> dict[str, Any]:
+    middle, radius = math.pi * (arc.start + arc.end), inner + step / 2
+    name = _label(arc.name)
+    # A letter of 11 pixels is about 6 wide; on a narrow ring a long straight word would leave its arc.
+    fits = 6.2 * len(name) + 6 < min(2 * math.pi * (arc.end - arc.start) * radius, 1.3 * radius) and step > 14
+    turn = math.degrees(middle) % 360
+    return {
+        "name": name,
+        "common": _label(arc.common or ""),
+        "rank": _label(arc.rank),
+        "entities": arc.entities,
+        "covered": arc.covered,
+        "kept": arc.kept,
+        "each": arc.kept / arc.entities,
+        "start": 2 * math.pi * arc.start,
+        "end": 2 * math.pi * arc.end,
+        "inner": inner,
+        "outer": inner + step - 1.5,
+        "label": name if fits else "",
+        "x": RADIUS + radius * math.sin(middle),
+        "y": RADIUS - radius * math.cos(middle),
+        "turn": turn - 180 if 90 < turn < 270 else turn,
+        "said": f"{name}, {arc.rank}: {arc.entities:,} entities, {arc.covered:,} with pictures, {arc.kept:,} pictures",
+        "find": name,
+    }
+
+
+def _label(text: str) -> str:
+    return str(clean(short(text, 60)))
 
 
 def _percent(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
-def _curve(runs: Sequence[Training], column: str, title: str, form: str) -> Markup | None:
+def _curve(runs: Sequence[Training], column: str, title: str, form: str) -> Chart | None:
     points = [
         {"experiment": run.experiment, "step": line["step"], "value": line[column]}
         for run in runs
@@ -136,16 +285,27 @@ def _curve(runs: Sequence[Training], column: str, title: str, form: str) -> Mark
         return None
     names = [run.experiment for run in runs if any(point["experiment"] == run.experiment for point in points)]
     legend: Any = alt.Legend(columns=3) if len(names) > 1 else None
-    chart = (
-        alt.Chart(pd.DataFrame(points))
-        .mark_line(strokeWidth=1.8, point=len(points) == 1)
-        .encode(
-            x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=5, format=",d")),
-            y=alt.Y("value:Q", title=title, axis=alt.Axis(tickCount=5, format=form)),
-            color=alt.Color("experiment:N", sort=names, legend=legend),
-        )
+    # Named here: Altair's own names count up, and a report made again must be the same byte for byte.
+    chosen = alt.selection_point("chosen", fields=["experiment"], bind="legend")
+    near = alt.selection_point("near", fields=["step"], nearest=True, on="pointerover", empty=False)
+    lines = alt.Chart(pd.DataFrame(points)).encode(
+        x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=5, format=",d")),
+        y=alt.Y("value:Q", title=title, axis=alt.Axis(tickCount=5, format=form)),
+        color=alt.Color("experiment:N", sort=names, legend=legend),
+        opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.15)),
     )
-    return _svg(chart.properties(width=WIDTH, height=HEIGHT))
+    told = [
+        alt.Tooltip("experiment:N"),
+        alt.Tooltip("step:Q", format=",d"),
+        alt.Tooltip("value:Q", title=title, format=".4~g"),
+    ]
+    dots = lines.mark_point(filled=True, size=60).encode(
+        tooltip=told, opacity=alt.when(near).then(alt.value(1)).otherwise(alt.value(0))
+    )
+    drawn = lines.mark_line(strokeWidth=1.8, point=len(points) == 1).properties(name="lines").add_params(chosen)
+    return _chart(
+        alt.layer(drawn, dots.properties(name="dots").add_params(near)).properties(width=WIDTH, height=HEIGHT)
+    )
 
 
 def _thinned(history: Sequence[Any]) -> Sequence[Any]:
@@ -153,8 +313,8 @@ def _thinned(history: Sequence[Any]) -> Sequence[Any]:
     return [*history[:-1:stride], *history[-1:]]
 
 
-def _svg(chart: Any) -> Markup:
+def _chart(chart: Any) -> Chart:
     specification = {**chart.to_dict(), "config": _CONFIG}
-    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    # vl-convert escapes every text that it draws.
-    return Markup(vl_convert.vegalite_to_svg(specification, vl_version=version))
+    # vl-convert escapes every text that it draws. Its names of gradients count up; only one chart has one.
+    drawn = re.sub(r"\bgradient_\d+", "gradient", vl_convert.vegalite_to_svg(specification, vl_version=VEGA_LITE))
+    return Chart(Markup(drawn), specification)

@@ -14,7 +14,7 @@ GROUP_RANKS = ("class", "order", "family", "subfamily", "tribe", "genus")
 _PER_ENTITY = (
     "SELECT entityID, count(*) FROM (SELECT unnest(list_distinct(entityIDs)) AS entityID FROM {table}) GROUP BY ALL"
 )
-MAX_ROWS = 20_000  # about 250 bytes a row: 5 MB of the page
+MAX_ROWS = 12_000  # about 350 bytes a row: 4 MB of the page
 
 
 @dataclass(frozen=True)

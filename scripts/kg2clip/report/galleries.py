@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from kg2clip.report.pictures import Pictures, Thumbnail
 from kg2clip.report.results import Results, Row
 
-KEPT = 24
-DROPPED = 6  # a reason
+KEPT = 160  # about 10 kB each
+SHOWN = 24  # of the kept ones at first sight
+DROPPED = 8  # a reason
 
 # A picture's place in its lot: no generator's state, so the same on every machine and whatever the order of the rows.
 DRAW = "md5(? || ':' || {key})"
@@ -80,8 +81,8 @@ def dropped(results: Results, pictures: Pictures, limit: int = DROPPED) -> tuple
             WINDOW lot AS (PARTITION BY stage, reason, match)
             QUALIFY row_number() OVER (PARTITION BY stage, reason, match ORDER BY draw) <= ?
         )
-        SELECT DISTINCT ON (d.candidateID) d.*, c.title, c.source, c.license, c.furtherInformationURL, c.entityIDs,
-            f.tar, f."offset", f.size, s.tar AS otherTar, s."offset" AS otherOffset,
+        SELECT DISTINCT ON (d.candidateID) d.*, c.title, c.source, c.license, c.creator, c.furtherInformationURL,
+            c.entityIDs, f.tar, f."offset", f.size, s.tar AS otherTar, s."offset" AS otherOffset,
             s.size AS otherSize, o.kept AS otherKept
         FROM drawn d LEFT JOIN candidates c USING (candidateID)
             LEFT JOIN (SELECT * FROM features WHERE status = 'decoded') f ON f.candidateID = d.candidateID

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from kg2clip import provenance
 from kg2clip.report import (
     accuracy,
     charts,
+    citations,
     coverage,
     filters,
     funnel,
@@ -23,9 +25,13 @@ from kg2clip.report import (
     notices,
     sources,
     texts,
+    tree,
     truth,
 )
+from kg2clip.report.accuracy import Accuracy
+from kg2clip.report.charts import Chart
 from kg2clip.report.coverage import Taxon
+from kg2clip.report.history import Training
 from kg2clip.report.pictures import Pictures
 from kg2clip.report.results import Results, Row
 
@@ -61,6 +67,7 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
         "date": date or provenance.now(),
         "endpoint": history.endpoint(results, records),
         "cited": history.cited(records),
+        "citations": citations.gather(results.settings, records),
         "funnel": counted,
         "groups": coverage.cut(groups),
         "taxa": taxa,
@@ -83,12 +90,8 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
         "sources": sources.measure(results),
         "steps": history.steps(records),
         "notices": notices.gather(results, counted, taxa, mix, scores),
-        "charts": {
-            "coverage": charts.coverage_histogram(taxa),
-            "loss": charts.loss_curve(runs),
-            "rate": charts.learning_rate(runs),
-            "accuracy": charts.accuracy(scores.scores),
-        },
+        "shown": galleries.SHOWN,
+        "charts": _charts(taxa, runs, scores),
     }
     counts = {
         "entities": counted.entities,
@@ -101,20 +104,34 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
     return _fill_in(context), counts
 
 
+def _charts(taxa: Sequence[Taxon], runs: Sequence[Training], scores: Accuracy) -> dict[str, Chart]:
+    """All charts that there are data for, by the names that the templates use."""
+    drawn = {
+        "tree": charts.coverage_tree(tree.arcs(taxa)),
+        "coverage": charts.coverage_histogram(taxa),
+        "loss": charts.loss_curve(runs),
+        "rate": charts.learning_rate(runs),
+        "accuracy": charts.accuracy(scores.scores),
+        **{f"classes-{detail.score.benchmark}": charts.classes(detail.classes) for detail in scores.details},
+    }
+    return {name: chart for name, chart in drawn.items() if chart}
+
+
 def _fill_in(context: dict[str, Any]) -> str:
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8") + _width_classes()
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    # Our own two files are the only markup that is not escaped; their hashes are all that the policy lets run.
+    scripts = [charts.library(), (TEMPLATES / "page.js").read_text(encoding="utf-8")]
+    # Vega and our own two files are the only markup that is not escaped; their hashes are all that the policy lets run.
     return (
         environment()
         .get_template("page.html")
         .render(
             **context,
+            specifications={name: chart.specification for name, chart in context["charts"].items()},
             style=Markup(style),
-            script=Markup(script),
+            scripts=[Markup(script) for script in scripts],
             policy=(
-                f"default-src 'none'; style-src {_source_hash(style)}; script-src {_source_hash(script)}; "
-                "img-src data:; base-uri 'none'; form-action 'none'"
+                f"default-src 'none'; style-src {_source_hash(style)}; "
+                f"script-src {' '.join(map(_source_hash, scripts))}; img-src data:; base-uri 'none'; form-action 'none'"
             ),
         )
     )
@@ -138,7 +155,7 @@ def environment() -> jinja2.Environment:
         "width": filters.width,
         "url": filters.safe_url,
     }
-    made.globals |= {"reasons": filters.REASONS, "entity_url": filters.entity_url}
+    made.globals |= {"reasons": filters.REASONS, "entity_url": filters.entity_url, "lineage": tree.lineage}
     return made
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from kg2clip import tables
 from kg2clip.files import write_json
-from kg2clip.report import accuracy, charts, coverage, funnel, galleries, history, notices, sources, texts
+from kg2clip.report import accuracy, charts, coverage, funnel, galleries, history, notices, sources, texts, tree
 from kg2clip.report.pictures import Pictures, thumbnail
 from kg2clip.report.truth import measure as measure_truth
 
@@ -262,10 +262,13 @@ def test_charts_take_the_pages_colours_and_no_script(run: Any) -> None:
         charts.loss_curve(runs),
         charts.learning_rate(runs),
         charts.coverage_histogram(taxa),
+        charts.coverage_tree(tree.arcs(taxa)),
         charts.accuracy(accuracy.measure(results).scores),
+        charts.classes(accuracy.measure(results).details[0].classes),
     ]
-    for svg in drawn:
-        assert svg is not None
+    for chart in drawn:
+        assert chart is not None
+        svg = chart.picture
         assert svg.startswith("<svg") and "currentColor" in svg
         assert "<script" not in svg and "style=" not in svg and "#fff" not in svg
     assert charts.coverage_histogram([]) is None and charts.accuracy([]) is None
@@ -276,8 +279,8 @@ def test_a_chart_takes_many_entities_and_a_long_history(run: Any) -> None:
     taxon = coverage.all_taxa(coverage.measure(run.open()))[0]
     assert charts.coverage_histogram([taxon] * 20_000) is not None
     lines = tuple({"step": step, "loss": 1.0, "lr": 0.1} for step in range(10_001))
-    svg = charts.loss_curve([history.Training("main", "demo", lines, ())])
-    assert svg is not None and len(svg) < 60_000
+    chart = charts.loss_curve([history.Training("main", "demo", lines, ())])
+    assert chart is not None and len(chart.picture) < 200_000
 
 
 def test_sources_stand_side_by_side(run: Any) -> None:

@@ -1,68 +1,109 @@
-// Sorting and searching of tables. The page is complete without it.
-"use strict";
+// Sorting, searching, copying, and charts that answer the pointer. The page is complete without it.
+(() => {
+  "use strict";
 
-const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
+  const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
-function value(row, column) {
-  const text = row.cells[column].textContent.trim();
-  const number = parseFloat(text.replace(/,/g, ""));
-  if (row.cells[column].classList.contains("num")) return Number.isNaN(number) ? -Infinity : number;
-  return text;
-}
-
-function compare(a, b) {
-  return typeof a === "number" && typeof b === "number" ? a - b : collator.compare(a, b);
-}
-
-function sort(table, header, column) {
-  const descending = header.getAttribute("aria-sort") === "descending" ||
-    (!header.hasAttribute("aria-sort") && !header.classList.contains("num")) ? 1 : -1;
-  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-  header.setAttribute("aria-sort", descending === 1 ? "ascending" : "descending");
-  for (const body of table.tBodies) {
-    const rows = Array.from(body.rows).filter((row) => !row.classList.contains("group"));
-    const keyed = rows.map((row) => [value(row, column), row]);
-    keyed.sort((a, b) => descending * compare(a[0], b[0]));
-    body.append(...keyed.map((pair) => pair[1]));
+  function value(row, column) {
+    const text = row.cells[column].textContent.trim();
+    const number = parseFloat(text.replace(/,/g, ""));
+    if (row.cells[column].classList.contains("num")) return Number.isNaN(number) ? -Infinity : number;
+    return text;
   }
-}
 
-function makeSortable(table) {
-  Array.from(table.tHead.rows[0].cells).forEach((header, column) => {
+  function compare(a, b) {
+    return typeof a === "number" && typeof b === "number" ? a - b : collator.compare(a, b);
+  }
+
+  function sort(table, header, column) {
+    const descending = header.getAttribute("aria-sort") === "descending" ||
+      (!header.hasAttribute("aria-sort") && !header.classList.contains("num")) ? 1 : -1;
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    header.setAttribute("aria-sort", descending === 1 ? "ascending" : "descending");
+    for (const body of table.tBodies) {
+      const rows = Array.from(body.rows).filter((row) => !row.classList.contains("group"));
+      const keyed = rows.map((row) => [value(row, column), row]);
+      keyed.sort((a, b) => descending * compare(a[0], b[0]));
+      body.append(...keyed.map((pair) => pair[1]));
+    }
+  }
+
+  function makeSortable(table) {
+    Array.from(table.tHead.rows[0].cells).forEach((header, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...header.childNodes);
+      button.addEventListener("click", () => sort(table, header, column));
+      header.append(button);
+    });
+  }
+
+  // Shows only what holds all the words that are typed: rows of a table, or pictures of galleries.
+  function makeSearchable(box) {
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    const found = document.createElement("output");
+    label.append(box.dataset.filter + " ", input);
+    input.type = "search";
+    found.className = "quiet";
+    box.prepend(label, found);
+    const items = Array.from(box.querySelectorAll(".gallery > li, tbody tr:not(.group)"));
+    const texts = items.map((item) => {
+      const lot = item.closest(".lot");
+      return [item.textContent, item.dataset.words, lot && lot.dataset.words].join(" ").toLowerCase();
+    });
+    input.addEventListener("input", () => {
+      const words = input.value.toLowerCase().split(/\s+/);
+      let count = 0;
+      items.forEach((item, place) => {
+        item.hidden = !words.every((word) => texts[place].includes(word));
+        if (!item.hidden) count += 1;
+      });
+      for (const part of box.querySelectorAll("tbody, .lot")) {
+        part.hidden = !part.querySelector("tr:not(.group):not([hidden]), .gallery > li:not([hidden])");
+      }
+      const wanted = input.value.trim() !== "";
+      for (const more of box.querySelectorAll("details:has(> .gallery)")) more.open = wanted;
+      found.textContent = wanted ? " " + count.toLocaleString("en") + " of " + items.length.toLocaleString("en") : "";
+    });
+  }
+
+  function makeCopyable(box) {
     const button = document.createElement("button");
     button.type = "button";
-    button.append(...header.childNodes);
-    button.addEventListener("click", () => sort(table, header, column));
-    header.append(button);
-  });
-}
+    button.className = "copy";
+    button.textContent = box.dataset.copy;
+    const text = box.innerText;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    });
+    box.after(button);
+  }
 
-function makeSearchable(box, table) {
-  const label = document.createElement("label");
-  const input = document.createElement("input");
-  const found = document.createElement("output");
-  label.append(box.dataset.filter + " ", input);
-  input.type = "search";
-  found.className = "quiet";
-  box.prepend(label, found);
-  const texts = new Map();
-  for (const row of table.querySelectorAll("tbody tr:not(.group)")) texts.set(row, row.textContent.toLowerCase());
-  input.addEventListener("input", () => {
-    const wanted = input.value.trim().toLowerCase();
-    let count = 0;
-    for (const [row, text] of texts) {
-      row.hidden = !text.includes(wanted);
-      if (!row.hidden) count += 1;
-    }
-    for (const group of table.querySelectorAll("tr.group")) {
-      group.hidden = !group.parentNode.querySelector("tr:not(.group):not([hidden])");
-    }
-    found.textContent = wanted ? " " + count.toLocaleString("en") + " of " + texts.size.toLocaleString("en") : "";
-  });
-}
+  // Vega draws over the still picture. It interprets its expressions (ast), since the page's policy forbids eval.
+  async function enliven(plot, specification) {
+    const live = plot.cloneNode(false);
+    const { view } = await vegaEmbed(live, specification, {
+      actions: false,
+      ast: true,
+      defaultStyle: false,
+      renderer: "svg",
+      tooltip: { disableDefaultStyle: true },
+    });
+    plot.replaceWith(live);
+    view.addEventListener("click", (event, item) => {
+      const input = document.querySelector("section[aria-labelledby=coverage] input");
+      if (!input || !item || !item.datum || !item.datum.find) return;
+      input.value = item.datum.find;
+      input.dispatchEvent(new Event("input"));
+      input.focus();
+    });
+  }
 
-for (const box of document.querySelectorAll(".sortable")) {
-  const table = box.querySelector("table");
-  makeSortable(table);
-  if (box.dataset.filter) makeSearchable(box, table);
-}
+  for (const box of document.querySelectorAll(".sortable")) makeSortable(box.querySelector("table"));
+  for (const box of document.querySelectorAll("[data-filter]")) makeSearchable(box);
+  if (navigator.clipboard) for (const box of document.querySelectorAll("[data-copy]")) makeCopyable(box);
+  const specifications = JSON.parse(document.getElementById("charts").textContent);
+  for (const plot of document.querySelectorAll("[data-chart]")) enliven(plot, specifications[plot.dataset.chart]);
+})();
