@@ -43,6 +43,7 @@ def look_over(config: settings.Settings, profile: str, offline: bool) -> Iterabl
     """All checks that need a config that can be read."""
     yield from doctor.check_contact(config)
     yield from doctor.check_keys(config)
+    yield from doctor.check_baselines(config)
     yield from doctor.check_disk(config)
     if profile == "local":
         yield from doctor.check_gpu(config)

@@ -89,6 +89,25 @@ def check_keys(config: Settings) -> Iterator[Finding]:
                 yield error(f"key of {source}", f"set the environment variable {variable}, or take {source} out")
 
 
+def check_baselines(config: Settings) -> Iterator[Finding]:
+    """Models that are compared with ours are on this machine: the chain fetches none."""
+    baselines = config["evaluate"]["baselines"]
+    if not baselines:
+        return
+    try:
+        from kg2clip import openclip  # seconds to import, and absent where conda brings the stages' packages
+    except ImportError:
+        yield warning("baselines", "open_clip is not installed here, so they can't be looked for")
+        return
+    for name, model in baselines.items():
+        try:
+            openclip.resolve(model)
+        except UserError as failure:
+            yield error(f"baseline {name}", str(failure))
+        else:
+            yield ok(f"baseline {name}", f"{model} is here")
+
+
 def check_disk(config: Settings, root: Path = Path()) -> Iterator[Finding]:
     """Space and inodes where results go, and a temporary folder that can be written."""
     folder = root / "results"

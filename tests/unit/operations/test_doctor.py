@@ -143,6 +143,18 @@ def test_each_key_of_a_source_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> N
     assert levels(findings) == ["ok", "error"] and "GBIF_PASSWORD" in findings[1].says
 
 
+def test_baselines_that_are_not_here_are_told_with_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kg2clip.openclip.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (tmp_path / "open_clip_model.safetensors").touch()
+    wanted = config(evaluate={"baselines": {"openai": "ViT-B-32/openai", "mine": str(tmp_path)}})
+    findings = list(doctor.check_baselines(wanted))
+    assert levels(findings) == ["error", "ok"] and "hf download timm/" in findings[0].says
+    assert not list(doctor.check_baselines(config()))
+
+
 def test_reach_tries_a_connection_and_says_where_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
