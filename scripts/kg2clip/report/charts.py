@@ -23,12 +23,16 @@ from kg2clip.report.accuracy import ClassScore, Score
 from kg2clip.report.coverage import Taxon
 from kg2clip.report.filters import clean, short
 from kg2clip.report.history import Training
+from kg2clip.report.models import Beside
+from kg2clip.report.results import Row
 from kg2clip.report.tree import Arc
 
 WIDTH, HEIGHT = 330, 190  # pixels: two beside each other on a wide page, one on a telephone without shrinking
 RADIUS, HOLE = 205, 46  # of the circle of the coverage
 MAX_POINTS = 400  # of a curve: more than there are pixels
 MAX_CLASSES = 2_000  # of a scatter
+MAX_PAIRS = 40  # of compared models; the table has all
+SIGNIFICANT = 0.05
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 # Mid-light tones in the order of Okabe and Ito's colour-blind safe palette: 3:1 at least on white and on near-black.
@@ -237,6 +241,74 @@ def classes(entries: Sequence[ClassScore]) -> Chart | None:
         )
     )
     return _chart(points.properties(width=WIDTH, height=HEIGHT))
+
+
+def comparisons(rows: Sequence[Row]) -> Chart | None:
+    """How much better each first model is than the second, with its interval, against a line at nought."""
+    if not rows:
+        return None
+    several = len({(row["benchmark"], row["metric"]) for row in rows}) > 1
+    frame = pd.DataFrame(
+        [
+            {
+                "pair": " · ".join([f"{row['first']} − {row['second']}", *([row["benchmark"]] if several else [])])
+                + ("" if row["metric"] == "top1" else f", {row['metric']}"),
+                **{name: 100 * row[name] for name in ("difference", "low", "high")},
+                "p": row["pHolm"],
+                "sure": row["pHolm"] < SIGNIFICANT,
+            }
+            for row in rows[:MAX_PAIRS]
+        ]
+    )
+    base = alt.Chart(frame).encode(
+        y=alt.Y("pair:N", sort=None, title=None, axis=alt.Axis(labelLimit=190)),
+        color=alt.when("datum.sure").then(alt.value(PALETTE[0])).otherwise(alt.value(PALETTE[5])),
+        tooltip=[
+            alt.Tooltip("pair:N", title="models"),
+            alt.Tooltip("difference:Q", title="points", format="+.1f"),
+            alt.Tooltip("low:Q", title="from", format="+.1f"),
+            alt.Tooltip("high:Q", title="to", format="+.1f"),
+            alt.Tooltip("p:Q", title="p, corrected", format=".2g"),
+        ],
+    )
+    layers = alt.layer(
+        alt.Chart(pd.DataFrame({"nought": [0]})).mark_rule(opacity=0.5, color="currentColor").encode(x="nought:Q"),
+        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title="difference, points"), x2="high:Q"),
+        base.mark_circle(size=90, opacity=1).encode(x="difference:Q"),
+    )
+    return _chart(layers.properties(width=WIDTH - 100, height=alt.Step(26)))
+
+
+def published(beside: Beside) -> Chart:
+    """Figures of others and ours on one set, best first; ours in another colour."""
+    frame = pd.DataFrame(
+        [
+            {
+                "model": _label(figure.model),
+                "percent": figure.percent,
+                "from": "published" if figure.source else "this run",
+                "source": figure.source["title"] if figure.source else "this run",
+            }
+            for figure in beside.figures
+        ]
+    )
+    bars = (
+        alt.Chart(frame)
+        .mark_bar(height={"band": 0.7})
+        .encode(
+            x=alt.X("percent:Q", title="%", scale=alt.Scale(domain=[0, 100])),
+            y=alt.Y("model:N", sort=None, title=None, axis=alt.Axis(labelLimit=210)),
+            color=alt.Color(
+                "from:N", scale=alt.Scale(domain=["this run", "published"], range=[PALETTE[1], PALETTE[5]])
+            ),
+            tooltip=[
+                alt.Tooltip("model:N"),
+                alt.Tooltip("percent:Q", title="%", format=".1f"),
+                alt.Tooltip("source:N"),
+            ],
+        )
+    )
+    return _chart(bars.properties(width=WIDTH - 100, height=alt.Step(18)))
 
 
 def _wedge(arc: Arc, inner: float, step: float) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from kg2clip.report.accuracy import Accuracy
 from kg2clip.report.charts import Chart
 from kg2clip.report.coverage import Taxon
 from kg2clip.report.history import Training
+from kg2clip.report.models import Models
 from kg2clip.report.pictures import Pictures
 from kg2clip.report.results import Results, Row
 
@@ -57,6 +58,7 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
     taxa = coverage.all_taxa(groups)
     mix = texts.measure(results)
     scores = accuracy.measure(results)
+    several = models.measure(results, scores)
     records = [record for record in results.provenance() if record.get("step") != STEP]
     runs = history.training(results)
     kept = galleries.kept(results, pictures)
@@ -79,7 +81,7 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
         "species": _species(taxa),
         "mix": mix,
         "accuracy": scores,
-        "models": models.measure(results, scores),
+        "models": several,
         "notes_on_benchmarks": results.notes_on_benchmarks,
         "runs": runs,
         "kept": kept,
@@ -91,7 +93,7 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
         "steps": history.steps(records),
         "notices": notices.gather(results, counted, taxa, mix, scores),
         "shown": galleries.SHOWN,
-        "charts": _charts(taxa, runs, scores),
+        "charts": _charts(taxa, runs, scores, several),
     }
     counts = {
         "entities": counted.entities,
@@ -104,7 +106,7 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
     return _fill_in(context), counts
 
 
-def _charts(taxa: Sequence[Taxon], runs: Sequence[Training], scores: Accuracy) -> dict[str, Chart]:
+def _charts(taxa: Sequence[Taxon], runs: Sequence[Training], scores: Accuracy, several: Models) -> dict[str, Chart]:
     """All charts that there are data for, by the names that the templates use."""
     drawn = {
         "tree": charts.coverage_tree(tree.arcs(taxa)),
@@ -112,6 +114,8 @@ def _charts(taxa: Sequence[Taxon], runs: Sequence[Training], scores: Accuracy) -
         "loss": charts.loss_curve(runs),
         "rate": charts.learning_rate(runs),
         "accuracy": charts.accuracy(scores.scores),
+        "comparisons": charts.comparisons(several.comparisons),
+        **{f"published-{beside.benchmark}": charts.published(beside) for beside in several.published},
         **{f"classes-{detail.score.benchmark}": charts.classes(detail.classes) for detail in scores.details},
     }
     return {name: chart for name, chart in drawn.items() if chart}

@@ -10,7 +10,7 @@ import yaml
 
 from kg2clip import tables
 from kg2clip.errors import UserError
-from kg2clip.report import accuracy, models
+from kg2clip.report import accuracy, charts, models
 from kg2clip.settings import PUBLISHED, complete
 
 
@@ -31,7 +31,10 @@ def test_published_figures_stand_beside_ours(run: Any) -> None:
     others = {figure.model: figure for figure in beside.figures if figure.source}
     assert others["EntityNet-33M ViT-B-32"].percent == 26.1
     assert others["EntityNet-33M ViT-B-32"].source["url"].startswith("https://")
+    chart = charts.published(beside)
+    assert chart.picture.startswith("<svg") and "currentColor" in chart.picture and "style=" not in chart.picture
     html = run.html()
+    assert 'data-chart="published-heldout"' in html and 'data-chart="comparisons"' in html
     assert "this run" in html and "iNaturalist 2021, validation" in html
 
 
