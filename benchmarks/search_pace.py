@@ -1,6 +1,6 @@
 """How busy the search stage keeps a source's allowed rate: our Commons client against a server on loopback.
 
-At 5, 50 and 500 calls a second, with 3, 16 and 24 connections; the server waits before each answer, as far-away ones do
+At 5, 50 and 500 calls a second, with 3, 16 and 32 connections; the server waits before each answer, as far-away ones do
 (200 ms at 5 and 50 a second, 20 ms at 500). Answers hold 50 pictures at 5 a second, ten at 50, one at 500: cleaning the
 texts of fifty pictures takes longer than a five-hundredth of a second. Calls are counted at the server. Aim: 95 % of
 the rate. Competitor: the usual loop, `requests` and a pause of 1/rate between two calls, nothing kept or read.
@@ -31,7 +31,7 @@ HOST = "commons.bench.test"
 CASES = (
     (5, 3, 0.2, 50),
     (50, 16, 0.2, 10),
-    (500, 24, 0.02, 1),
+    (500, 32, 0.02, 1),
 )  # calls a second, connections, delay, pictures an answer
 SECONDS = 12  # of calls at the full rate
 TEXT = "A worker of the species on a flower, photographed in a garden in the early morning of a summer's day, no. {}"

@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable
 
 
+LATE = 0.02  # seconds by which a turn may be asked for too late and still be had: threads never wake on the dot
+
+
 class Pace:
     """Hands out turns, so many a second at most, in whatever thread they are asked for."""
 
@@ -19,9 +22,10 @@ class Pace:
     def wait(self, sleep: Callable[[float], object]) -> None:
         """Sleep until it is this thread's turn. Turns lie on a grid, so that a late sleeper delays nobody else."""
         with self._lock:
-            turn = max(self._next, time.monotonic())
+            now = time.monotonic()
+            turn = self._next if now - self._next < LATE else now
             self._next = turn + self._pause
-        if (seconds := turn - time.monotonic()) > 0:
+        if (seconds := turn - now) > 0:
             sleep(seconds)
 
     def hold(self, seconds: float) -> None:
