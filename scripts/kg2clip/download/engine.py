@@ -3,7 +3,7 @@
 img2dataset's Downloader asks its module's function `download_image_with_retry` for each row and accepts the results in
 any order, by the key in each result. In its place stands a function that ignores which row is asked for and returns
 whatever our scheduler has finished next, so no row waits for another one's host. Its writer is ours too. What stays:
-its loop over rows, results and errors, its checksums, its raw bytes (`disable_all_reencoding`).
+its loop over rows, results and errors, and its checksums. Nothing is decoded here (design 6.3 and 6.4).
 """
 
 from __future__ import annotations
@@ -11,25 +11,42 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks a registry for updates when imported
-os.environ.setdefault("WANDB_MODE", "disabled")
-from img2dataset import downloader as seam
-from img2dataset.downloader import Downloader
-from img2dataset.resizer import Resizer
-
 from kg2clip.download import reasons
 from kg2clip.download.fetch import Desk, Fetcher, Job
 from kg2clip.errors import UserError
 
+os.environ.setdefault("WANDB_MODE", "disabled")  # img2dataset imports wandb
+
+
+def _import_downloader() -> Any:
+    """img2dataset's module `downloader`, without the start of its package.
+
+    That would import OpenCV, albumentations and, where it is installed, torch: 2 seconds and 560 MB in each job, for
+    re-encoding, which is not done here.
+    """
+    spec = find_spec("img2dataset")
+    if spec is not None and "img2dataset" not in sys.modules:
+        sys.modules["img2dataset"] = module_from_spec(spec)
+        try:
+            return import_module("img2dataset.downloader")
+        finally:
+            del sys.modules["img2dataset"]  # who wants the package itself starts it
+    return import_module("img2dataset.downloader")
+
+
+seam = _import_downloader()
 VERSION = "1.47.0"
 FUNCTION = "download_image_with_retry"
 PARAMETERS = ["row", "timeout", "retries", "user_agent_token", "disallowed_header_directives"]
@@ -109,9 +126,9 @@ class Engine:
         passing.check()
 
     def _downloader(self, writer: Any, rows: int) -> Any:
-        return Downloader(
+        return seam.Downloader(
             sample_writer_class=writer,
-            resizer=Resizer(256, resize_mode="no", resize_only_if_bigger=False, disable_all_reencoding=True),
+            resizer=_unchanged,
             thread_count=1,  # waits at the desk; the fetching has a scheduler of its own
             save_caption=False,
             extract_exif=False,
@@ -142,6 +159,11 @@ class Engine:
         if outcome is None or outcome.body is None:
             return job.key, None, outcome.reason if outcome else reasons.STOPPED
         return job.key, io.BytesIO(outcome.body), None
+
+
+def _unchanged(body: io.BytesIO, boxes: None) -> tuple[bytes, None, None, None, None, None]:
+    """Stand in for img2dataset's Resizer, told to re-encode nothing: the bytes; no sizes, no error."""
+    return body.read(), None, None, None, None, None
 
 
 class _Passing:

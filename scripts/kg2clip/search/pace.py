@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 
-
 LATE = 0.02  # seconds by which a turn may be asked for too late and still be had: threads never wake on the dot
 
 
