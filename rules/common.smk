@@ -9,7 +9,7 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from kg2clip import codehash
+from kg2clip import codehash, removals
 from kg2clip import settings as checked
 from kg2clip.download.lanes import batch_names
 from kg2clip.errors import UserError
@@ -63,6 +63,14 @@ def settings(program):
 def code(program):
     """The hash of a program's code; its job runs again when that changes, not for a comment."""
     return codehash.code_hash(program)
+
+
+def taken_down():
+    """A hash of the list of pictures that somebody wants out (scripts/remove.py); packing runs again when it changes."""
+    try:
+        return removals.digest(config["dataset"]["removed"])
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def recipe_of(experiment):

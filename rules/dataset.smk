@@ -28,7 +28,8 @@ rule pack_dataset:
         settings=settings("pack_dataset"),
         code=code("pack_dataset"),
         folder=subpath(output.manifest, parent=True),
+        taken_down=taken_down(),
     shell:
         "python scripts/pack_dataset.py --entities {input.entities} --queries {input.queries}"
         " --candidates {input.candidates} --features {input.features} --decisions {input.decisions}"
-        " --output-dir {params.folder} --provenance {output.provenance} 2>&1 | tee {log}"
+        " --output-dir {params.folder} --workers {threads} --provenance {output.provenance} 2>&1 | tee {log}"

@@ -2,7 +2,9 @@
 
 In:  knowledge/entities.parquet, queries/queries.parquet, search/candidates.parquet, all curate/*.features.parquet with
      the decoded tars beside them, curate/decisions.parquet
-Out: dataset/train-NNNNN.tar and sizes.json, manifest.parquet, croissant.json, README.md, attribution.csv
+     and the list of pictures that were taken down (config: dataset.removed)
+Out: dataset/train-NNNNN.tar (val and test too), each with its index, and sizes.json, manifest.parquet, croissant.json,
+     README.md, attribution.csv
 """
 
 from __future__ import annotations
@@ -11,13 +13,16 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kg2clip import provenance, settings, tables
-from kg2clip.dataset import papers
-from kg2clip.dataset.pack import Inputs, pack, read_samples, remove_stale
+from kg2clip import provenance, removals, settings
+from kg2clip.codehash import code_hash
+from kg2clip.dataset.finish import finish
+from kg2clip.dataset.pack import pack
+from kg2clip.dataset.plan import Inputs
 from kg2clip.errors import run_program
 from kg2clip.files import only_writer
 
 SECTIONS = ("project", "seed", "dataset", "knowledge.roots", "curate")  # the data card tells of the last two
+PACKAGES = ("duckdb", "ftfy", "mlcroissant", "py3langid", "pyarrow")
 
 
 def main() -> None:
@@ -30,6 +35,7 @@ def main() -> None:
     parser.add_argument("--decisions", required=True, type=Path, metavar="FILE")
     parser.add_argument("--output-dir", required=True, type=Path, metavar="FOLDER", help="the dataset's folder")
     parser.add_argument("--provenance", required=True, type=Path, metavar="FILE")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that write shards (default: 1)")
     settings.add_config_option(parser)
     arguments = parser.parse_args()
     config = settings.load(arguments.config)
@@ -38,17 +44,12 @@ def main() -> None:
         arguments.entities, arguments.queries, arguments.candidates, arguments.features, arguments.decisions
     )
     folder = arguments.output_dir
-    manifest = folder / "manifest.parquet"
-    samples = read_samples(inputs)
+    removed = removals.keys(config["dataset"]["removed"])
     with only_writer(folder):
-        rows, counts = pack(inputs, samples, folder, config)
-        tables.write(rows, tables.DATASET, manifest)
-        entities = {row["entityID"]: row for row in tables.read(inputs.entities).to_pylist()}
-        papers.write_attribution(rows, folder / "attribution.csv")
-        papers.write_card(rows, entities, counts, config, folder / "README.md")
-        papers.write_croissant(rows, config, _date(counts["newest"]), manifest, folder / "croissant.json")
-        remove_stale(folder, rows)
-    provenance.write(arguments.provenance, "pack_dataset", config, SECTIONS, counts, ("ftfy", "mlcroissant", "pyarrow"))
+        packed = pack(inputs, folder, config, removed, max(1, arguments.workers), code_hash("pack_dataset"))
+        counts = finish(folder, packed.shards, inputs.entities, config, _date(packed.newest))
+    counts |= {"removed": packed.removed}
+    provenance.write(arguments.provenance, "pack_dataset", config, SECTIONS, counts, PACKAGES)
 
 
 def _date(text: str) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, cached_property
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -13,14 +13,27 @@ MIN_WORDS, MIN_LETTERS = 2, 10  # left after the names are taken out
 UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff]")  # scripts that write words together
 
 
-def guess_language(text: str, names: Iterable[str] = ()) -> str | None:
-    """The language of a text (ISO 639-1), or None where it is too short to tell.
+class Names:
+    """Known names of taxa, which belong to no language: a binomial alone is taken for Latin, Italian or Spanish."""
 
-    Args:
-        names: known names of taxa. They are left out: a binomial alone is taken for Latin, Italian or Spanish.
-    """
-    for name in sorted((name for name in names if name), key=len, reverse=True):
-        text = re.sub(rf"\b{re.escape(name)}\b", " ", text, flags=re.IGNORECASE)
+    def __init__(self, names: Iterable[str]) -> None:
+        """Take the names, the longest of which count first."""
+        longest_first = sorted({name.casefold() for name in names if name}, key=lambda name: (-len(name), name))
+        self._pattern = "|".join(map(re.escape, longest_first))
+
+    def left_out(self, text: str) -> str:
+        """The text without the names."""
+        return self._compiled.sub(" ", text) if self._pattern else text
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(rf"\b(?:{self._pattern})\b", re.IGNORECASE)
+
+
+def guess_language(text: str, *names: Names) -> str | None:
+    """The language of a text (ISO 639-1), or None where it is too short to tell once the names are left out."""
+    for known in names:
+        text = known.left_out(text)
     words = re.findall(r"[^\W\d_]+", text)
     if not UNSPACED.search(text) and (len(words) < MIN_WORDS or sum(map(len, words)) < MIN_LETTERS):
         return None

@@ -23,6 +23,7 @@ from kg2clip.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "config" / "schema.yaml"
 PUBLISHED = ROOT / "config" / "published.yaml"
+TEXTS = ROOT / "config" / "texts"  # how often which kind of text is drawn, by name
 ENVIRONMENT = "KG2CLIP_CONFIG"
 MAX_BATCHES = 100  # design 6.1: a small graph of jobs
 
@@ -63,6 +64,7 @@ def complete(content: Any, source: str) -> Settings:
     filled = copy.deepcopy(content)
     if isinstance(filled, dict):
         _fill(filled, schema)
+        _fill_texts(filled.get("dataset"), source)
     errors = sorted(
         Draft202012Validator(schema).iter_errors(filled), key=lambda error: [str(part) for part in error.path]
     )
@@ -100,6 +102,22 @@ def _fill(content: dict[str, Any], schema: dict[str, Any]) -> None:
         rule = schema.get("properties", {}).get(key) or schema.get("additionalProperties")
         if isinstance(value, dict) and isinstance(rule, dict):
             _fill(value, rule)
+
+
+def _fill_texts(dataset: Any, source: str) -> None:
+    """Fill in what the named mix of texts says and the config does not.
+
+    Raises:
+        UserError: there is no such mix.
+    """
+    if not isinstance(dataset, dict) or not isinstance(name := dataset.get("texts"), str):
+        return  # the schema says what is wrong
+    path = TEXTS / f"{name}.yaml"
+    if path.parent != TEXTS or not path.is_file():
+        known = ", ".join(sorted(file.stem for file in TEXTS.glob("*.yaml")))
+        raise UserError(f"{source} can't be used:\n  dataset.texts is {name!r}; there are in {TEXTS}: {known}")
+    for key, value in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+        dataset.setdefault(key, value)
 
 
 def _subschema(schema: dict[str, Any], path: list[Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kg2clip.languages import guess_language
+from kg2clip.languages import Names, guess_language
 from kg2clip.texts import MAX_CHARACTERS, clean, useless, without_site
 
 
@@ -139,9 +139,9 @@ def test_useless(text: str, reason: str | None) -> None:
     ],
 )
 def test_languages_with_names_of_taxa_exempt(text: str, language: str | None) -> None:
-    assert guess_language(text, ["Bombus terrestris", "buff-tailed bumblebee", ""]) == language
+    assert guess_language(text, Names(["Bombus terrestris", "buff-tailed bumblebee", ""])) == language
 
 
 def test_a_name_does_not_decide_the_language() -> None:
-    assert guess_language("Turdus merula sitting on the nest in our garden", ["Turdus merula"]) == "en"
-    assert guess_language("Prunella vulgaris Prunella vulgaris Prunella vulgaris", ["Prunella vulgaris"]) is None
+    assert guess_language("Turdus merula sitting on the nest in our garden", Names(["Turdus merula"])) == "en"
+    assert guess_language("Prunella vulgaris Prunella vulgaris Prunella vulgaris", Names(["Prunella vulgaris"])) is None

@@ -13,16 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from kg2clip.dataset.wording import worded
 from kg2clip.errors import UserError
-from kg2clip.languages import guess_language
+from kg2clip.languages import Names, guess_language
 from kg2clip.settings import Settings
-from kg2clip.texts import clean, useless
+from kg2clip.texts import NAMES, WEB, clean, useless
 
-WEB = "alt-text"  # the kind of texts that came with the picture; the origin says in which field
 # A field is used where the ones before it gave nothing.
 WEB_FIELDS = ("altText", "caption", "description", "title", "tags")
-MANY_PICTURES, MANY_ENTITIES = 20, 3  # a text of more pictures and more entities than this belongs to a site
 TAXONOMIC_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+COMMON = " with common name "  # between the two names, as BioCLIP writes them
 _HOLDS_IDENTIFIER = re.compile(r"\bQ\d+\b")  # a missing label shows as its number; no caption holds one
 
 
@@ -33,6 +33,24 @@ class Text(NamedTuple):
     kind: str
     origin: str
     language: str | None = None
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the graph says of an entity, for its pictures' texts.
+
+    Attributes:
+        texts: all of them, each once in its kind.
+        names: for telling a text's language: they belong to none.
+    """
+
+    texts: tuple[Text, ...]
+    names: Names
+
+    @classmethod
+    def of(cls, entity: Mapping[str, Any]) -> Described:
+        """What a row of tables.ENTITIES says."""
+        return cls(tuple(entity_texts(entity)), Names(_all_names(entity)))
 
 
 @dataclass
@@ -62,7 +80,7 @@ class Mixer:
     def mix(
         self,
         copies: Sequence[Mapping[str, Any]],
-        entities: Sequence[Mapping[str, Any]],
+        entities: Sequence[Described],
         queries: Sequence[Mapping[str, Any]],
     ) -> list[dict[str, Any]]:
         """The texts of a picture, the heaviest first.
@@ -80,9 +98,10 @@ class Mixer:
         """
         web = self._web_texts(copies, entities) if self.share > 0 else []
         graph: dict[str, list[Text]] = {}
-        for text in (*query_texts(queries), *(text for entity in entities for text in entity_texts(entity))):
-            if self.weights.get(text.kind, 0) > 0:
-                graph.setdefault(text.kind, []).append(text)
+        for text in (*query_texts(queries), *(text for entity in entities for text in entity.texts)):
+            for kind in (text.kind, "name") if text.kind in NAMES else (text.kind,):
+                if self.weights.get(kind, 0) > 0:
+                    graph.setdefault(kind, []).append(text)
         total = math.fsum(self.weights[kind] for kind in graph)
         share = 0.0 if not web else self.share if graph else 1.0
         weighed = [(text, share / len(web)) for text in web]
@@ -96,15 +115,15 @@ class Mixer:
             )
         return merged
 
-    def _web_texts(self, copies: Sequence[Mapping[str, Any]], entities: Sequence[Mapping[str, Any]]) -> list[Text]:
-        names = [name for entity in entities for name in _all_names(entity)]
+    def _web_texts(self, copies: Sequence[Mapping[str, Any]], entities: Sequence[Described]) -> list[Text]:
+        names = [entity.names for entity in entities]
         for field_name in WEB_FIELDS:
             usable = []
             for copy in copies:
                 if not (said := _said(copy, field_name)):
                     continue
                 text = clean(said) or ""
-                language = guess_language(text, names)
+                language = guess_language(text, *names)
                 if reason := self._refusal(text, language):
                     self.dropped[reason] += 1
                 else:
@@ -153,26 +172,14 @@ def _merge(weighed: Iterable[tuple[Text, float]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-round(row["weight"], 12), row["text"]))
 
 
-def site_texts(pictures: Iterable[tuple[Sequence[Mapping[str, Any]], Sequence[str]]]) -> frozenset[str]:
-    """Texts of the web that stand for more than 20 pictures of more than 3 entities: names of sites and the like.
-
-    Args:
-        pictures: for each picture its candidates and its entityIDs.
-    """
-    count: Counter[str] = Counter()
-    named: dict[str, set[str]] = {}
-    for copies, entity_ids in pictures:
-        for text in {clean(said) or "" for copy in copies for name in WEB_FIELDS if (said := _said(copy, name))}:
-            count[text] += 1
-            if len(seen := named.setdefault(text, set())) <= MANY_ENTITIES:
-                seen.update(entity_ids)
-    return frozenset(text for text, n in count.items() if n > MANY_PICTURES and len(named[text]) > MANY_ENTITIES)
-
-
 def query_texts(queries: Iterable[Mapping[str, Any]]) -> Iterator[Text]:
-    """The texts of queries."""
+    """The texts of queries; an attribute stands where a sentence has it, not where a search has it."""
     for query in queries:
-        yield from _usable(Text(_plain(query["text"]), "query", "query"))
+        text = _plain(query["text"])
+        if value := _plain(query["attribute"]):
+            name = " ".join(filter(None, (_plain(query["name"]), _plain(query["disambiguation"]))))
+            text = worded(query["category"], value, name)
+        yield from _usable(Text(text, "query", "query"))
 
 
 def entity_texts(entity: Mapping[str, Any]) -> Iterator[Text]:
@@ -194,14 +201,18 @@ def _entity_texts(entity: Mapping[str, Any]) -> Iterator[Text]:
     for name in _names(entity, ("synonym", "alias"), scientific):
         yield Text(name["text"], "synonym", "graph", name["language"])
     if scientific and vernacular and scientific != vernacular:
-        yield Text(f"{scientific}, {vernacular}", "scientific-vernacular", "graph")
-    yield Text(taxonomic(entity), "taxonomic", "graph", "la")
+        yield Text(f"{scientific}{COMMON}{vernacular}", "scientific-vernacular", "graph")
+    if lineage := taxonomic(entity):
+        yield Text(lineage, "taxonomic", "graph", "la")
+        if vernacular and scientific != vernacular:
+            yield Text(f"{lineage}{COMMON}{vernacular}", "taxonomic-vernacular", "graph")
     yield Text(_plain(entity["naturalType"]), "type", "graph")
     yield Text(clean(entity["description"]) or "", "description", "graph")
-    if named := scientific or vernacular:
+    if named := vernacular or scientific:
         for attribute in _list(entity["attributes"]):
             if value := _plain(attribute["value"]):
-                yield Text(f"{value} {named}", "attribute", attribute["source"] or "graph")
+                text = worded(attribute["category"], value, named)
+                yield Text(text, "attribute", attribute["source"] or "graph")
 
 
 def taxonomic(entity: Mapping[str, Any]) -> str:

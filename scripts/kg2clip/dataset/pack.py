@@ -1,49 +1,45 @@
-"""Kept pictures with their texts to shards of equal size."""
+"""Kept pictures with their texts to shards of equal size, in parallel, each resumable by the index beside it."""
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from kg2clip import tables, tars
-from kg2clip.dataset.mix import Mixer, site_texts
+from kg2clip.dataset import index
+from kg2clip.dataset.mix import Described, Mixer
+from kg2clip.dataset.plan import COPY_FIELDS, Inputs, Plan, Shard, planned
 from kg2clip.errors import UserError
-from kg2clip.files import sha256_bytes, write_json
+from kg2clip.files import sha256_bytes, sha256_file
 from kg2clip.identifiers import stable_hash
 from kg2clip.progress import Progress
-from kg2clip.settings import Settings
+from kg2clip.settings import Settings, tracked
 
 Row = dict[str, Any]
 
-COPY_FIELDS = (
-    "candidateID", "source", "sourceID", "accessURI", "originalURI", "furtherInformationURL", "title", "altText",
-    "description", "caption", "tags", "license", "licenseURL", "creator", "rightsHolder", "retrieved", "queryIDs",
-    "entityIDs",
-)  # fmt: skip
 CREDIT_FIELDS = ("source", "license", "licenseURL", "creator", "title", "accessURI", "furtherInformationURL")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The tables that a dataset is packed from."""
-
-    entities: Path
-    queries: Path
-    candidates: Path
-    features: Sequence[Path]
-    decisions: Path
+# What an entity's texts are made of, and a query's.
+ENTITY_FIELDS = (
+    "entityID", "scientificName", "vernacularName", "names", "description", "naturalType", "ancestors", "attributes",
+)  # fmt: skip
+QUERY_FIELDS = ("queryID", "entityID", "kind", "text", "name", "attribute", "category", "disambiguation")
+REMEMBERED = 100_000  # entities whose texts a process keeps: some 5 kB each
 
 
 @dataclass(frozen=True)
 class Sample:
     """A picture to be packed: where its JPEG lies, all candidates that show it, the survivor first.
 
-    `group` is the same for all pictures that belong together by looks or observation: a split must not part them.
+    `group` is the same for all pictures that belong together by looks or observation: no split parts them.
     """
 
     key: str
@@ -52,148 +48,200 @@ class Sample:
     height: int
     copies: list[Row]
     group: str
+    split: str
 
     def merged(self, column: str) -> list[str]:
         """The ids in a list column of all copies, each once, sorted."""
         return sorted({value for copy in self.copies for value in (copy[column] or ())})
 
 
-def read_samples(inputs: Inputs) -> list[Sample]:
-    """All kept pictures with their copies, by key.
+@dataclass(frozen=True)
+class Packed:
+    """What was packed: the shards in their order, when the newest picture was found, how many were taken down."""
+
+    shards: list[str]
+    newest: str
+    removed: int
+
+
+def pack(inputs: Inputs, folder: Path, settings: Settings, removed: Sequence[str], workers: int, code: str) -> Packed:
+    """Write the shards, each with its index; those that are whole and as planned stay as they are.
+
+    Args:
+        removed: candidateIDs of pictures that were taken down.
+        workers: processes that write shards; 1: this one.
+        code: a hash of the code, for which all is written anew when it changes.
 
     Raises:
-        UserError: nothing is kept, or a kept picture has no decoded file.
+        UserError: see `planned`; a picture without any text; a decoded tar that is not what its table says.
     """
-    decided = tables.read(inputs.decisions, ["candidateID", "kept", "survivorID", "groupID"]).to_pylist()
-    groups = {row["candidateID"]: row["groupID"] for row in decided if row["kept"]}
-    kept = sorted(groups)
-    if not kept:
-        raise UserError(f"no picture is left to pack; {inputs.decisions} says why (columns stage and reason)")
-    copies: dict[str, list[str]] = {key: [key] for key in kept}
-    for row in decided:
-        if not row["kept"] and row["survivorID"] in copies:
-            copies[row["survivorID"]].append(row["candidateID"])
-    wanted = set(itertools.chain.from_iterable(copies.values()))
-    candidates = {row["candidateID"]: row for row in _rows(inputs.candidates, COPY_FIELDS, wanted)}
-    places = {row["candidateID"]: (path, row) for path in inputs.features for row in _rows(path, _PLACE, copies.keys())}
-    if missing := [key for key in kept if key not in candidates or not (key in places and places[key][1]["tar"])]:
-        raise UserError(
-            f"{len(missing)} kept pictures have no decoded file, among them {missing[0]}. Give all features tables"
-        )
-    samples = []
-    for key in kept:
-        path, place = places[key]
-        jpeg = tars.Member(path.parent / place["tar"], f"{key}.jpg", place["offset"], place["size"])
-        same = [candidates[copy] for copy in (key, *sorted(copies[key][1:]))]
-        samples.append(Sample(key, jpeg, place["storedWidth"], place["storedHeight"], same, groups[key]))
-    return samples
+    with planned(inputs, folder, settings, removed) as plan:
+        recipe = stable_hash(code, tracked(settings, "seed", "dataset"), [sha256_file(path) for path in inputs.all()])
+        shards = plan.shards()
+        waiting = [shard for shard in shards if not index.is_whole(folder / shard.name, recipe, shard.keys)]
+        if waiting:
+            job = Job(inputs.entities, inputs.queries, folder, settings, plan.site_texts(), recipe)
+            with Progress(
+                total=sum(shard.samples for shard in shards),
+                initial=sum(shard.samples for shard in shards) - sum(shard.samples for shard in waiting),
+                desc="packing",
+                unit="pictures",
+            ) as progress:
+                for count in _written(job, plan, waiting, workers):
+                    progress.update(count)
+        return Packed([shard.name for shard in shards], plan.newest(), plan.removed())
 
 
-_PLACE = ("candidateID", "tar", "offset", "size", "storedWidth", "storedHeight")
+def _written(job: Job, plan: Plan, waiting: Sequence[Shard], workers: int) -> Iterator[int]:
+    """Write shards; gives the number of samples of each as it is done."""
+    if workers == 1 or len(waiting) == 1:
+        with Packer(job) as packer:
+            for shard, rows in plan.samples(waiting):
+                yield packer.write(shard, rows)
+        return
+    # Not `fork`: Arrow and DuckDB have threads in this process by now, and a fork with threads may hang.
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(job,)) as pool:
+        running: set[Future[int]] = set()
+        try:
+            for shard, rows in plan.samples(waiting):
+                running.add(pool.submit(_write, shard, rows))
+                if len(running) > 2 * workers:  # more would pile up in memory
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _rows(path: Path, columns: Sequence[str], wanted: Any) -> Iterator[Row]:
-    for batch in tables.read(path, columns).to_batches(max_chunksize=10_000):
-        yield from (row for row in batch.to_pylist() if row["candidateID"] in wanted)
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to write shards."""
+
+    entities: Path
+    queries: Path
+    folder: Path
+    settings: Settings
+    site_texts: frozenset[str]
+    recipe: str
 
 
-def pack(inputs: Inputs, samples: list[Sample], folder: Path, settings: Settings) -> tuple[list[Row], Row]:
-    """Write the shards and sizes.json (which open_clip reads).
+class Packer:
+    """Writes shards, one after the other."""
 
-    Returns:
-        The rows of the manifest, in the order of the shards, and counts for the provenance.
-    """
-    entities = {row["entityID"]: row for row in tables.read(inputs.entities).to_pylist()}
-    queries = {row["queryID"]: row for row in tables.read(inputs.queries).to_pylist()}
-    mixer = Mixer.of(settings, site_texts((sample.copies, sample.merged("entityIDs")) for sample in samples))
-    rows: list[Row] = []
-    sizes = {}
-    with Progress(total=len(samples), desc="packing", unit="pictures") as progress:
-        for number, members in enumerate(shards(samples, settings["dataset"]["shard_size"], settings["seed"])):
-            shard = f"train-{number:05d}.tar"
-            with tars.writing(folder / shard) as writer:
-                for sample in members:
-                    rows.append(_add(writer, shard, sample, _texts(sample, mixer, entities, queries)))
-                    progress.update()
-            sizes[shard] = len(members)
-    write_json(folder / "sizes.json", sizes)
-    return rows, _counts(rows, samples, mixer, sizes)
+    def __init__(self, job: Job) -> None:
+        """Read the tables of entities and queries."""
+        self._job = job
+        self._entities = Lookup(job.entities, ENTITY_FIELDS)
+        self._queries = Lookup(job.queries, QUERY_FIELDS)
+        self._described = lru_cache(REMEMBERED)(self._describe)
+        self._reader = tars.Reader()
 
+    def __enter__(self) -> Packer:
+        """Nothing is opened yet."""
+        return self
 
-def shards(samples: Sequence[Sample], size: int, seed: int) -> Iterator[Sequence[Sample]]:
-    """Mix the samples by the seed and cut them into shards that differ in size by one at most."""
-    mixed = sorted(samples, key=lambda sample: stable_hash(seed, sample.key))
-    count = -(-len(mixed) // size)
-    smallest, larger = divmod(len(mixed), count)
-    start = 0
-    for number in range(count):
-        end = start + smallest + (number < larger)
-        yield mixed[start:end]
-        start = end
+    def __exit__(self, *_: object) -> None:
+        """Close the decoded tars."""
+        self._reader.__exit__()
 
+    def write(self, shard: Shard, table: pa.Table) -> int:
+        """Write a shard and its index; return how many samples it has.
 
-def remove_stale(folder: Path, rows: Sequence[Row]) -> None:
-    """Remove shards, whole or half-written, that an earlier run of another size left behind."""
-    present = {row["shard"] for row in rows}
-    for path in (*folder.glob("train-*.tar"), *folder.glob(".train-*.tar.part")):
-        if path.name not in present:
-            path.unlink()
+        Args:
+            table: a row for each copy of each sample, as `Plan.samples` gives them.
+        """
+        mixer = Mixer.of(self._job.settings, self._job.site_texts)
+        tar, rows = self._job.folder / shard.name, []
+        with tars.writing(tar) as writer:
+            for sample in samples(table):
+                rows.append(self._add(writer, shard.name, sample, self._texts(sample, mixer)))
+        facts = index.Facts(self._job.recipe, shard.keys, writer.sha256, dict(sorted(mixer.dropped.items())))
+        index.write(tar, tables.as_table(rows, tables.DATASET), facts)
+        return len(rows)
 
+    def _add(self, writer: tars.TarWriter, shard: str, sample: Sample, texts: list[Row]) -> Row:
+        jpeg = self._reader.read(sample.jpeg)
+        if not jpeg.startswith(b"\xff\xd8"):
+            raise UserError(
+                f"{sample.jpeg.tar} is not the tar that its features table describes; remove both and run again"
+            )
+        survivor = sample.copies[0]
+        row = {
+            "key": sample.key,
+            "split": sample.split,
+            "groupID": sample.group,
+            "sha256": sha256_bytes(jpeg),
+            "width": sample.width,
+            "height": sample.height,
+            "entityIDs": sample.merged("entityIDs"),
+            "queryIDs": sample.merged("queryIDs"),
+            "candidateIDs": sorted(copy["candidateID"] for copy in sample.copies),
+            "texts": texts,
+            **{name: survivor[name] for name in CREDIT_FIELDS},
+        }
+        described = json.dumps({**row, "copies": sample.copies}, ensure_ascii=False, sort_keys=True)
+        offset = writer.add(f"{sample.key}.jpg", jpeg)
+        writer.add(f"{sample.key}.json", described.encode())
+        writer.add(f"{sample.key}.txt", texts[0]["text"].encode())
+        return {**row, "shard": shard, "offset": offset, "size": len(jpeg)}
 
-def _texts(sample: Sample, mixer: Mixer, entities: Mapping[str, Row], queries: Mapping[str, Row]) -> list[Row]:
-    found_for, found_by = sample.merged("entityIDs"), sample.merged("queryIDs")
-    asked = [queries[name] for name in found_by if name in queries]
-    types = {query["entityID"] for query in asked if query["kind"] == "attribute"}  # natural types, no entities
-    if unknown := [name for name in found_for if name not in entities and name not in types] + [
-        name for name in found_by if name not in queries
-    ]:
-        raise UserError(
-            f"the candidate {sample.key} names {unknown[0]}, which is in no table: search/ is older than queries/"
-        )
-    return mixer.mix(sample.copies, [entities[name] for name in found_for if name in entities], asked)
+    def _texts(self, sample: Sample, mixer: Mixer) -> list[Row]:
+        found_for, found_by = sample.merged("entityIDs"), sample.merged("queryIDs")
+        asked = [query for name in found_by if (query := self._queries.row(name))]
+        described = [entity for name in found_for if (entity := self._described(name))]
+        # What attribute queries are about are natural types, which need not be entities.
+        types = {query["entityID"] for query in asked if query["kind"] == "attribute"}
+        unknown = [name for name in found_for if name not in self._entities and name not in types]
+        unknown += [name for name in found_by if name not in self._queries]
+        if unknown:
+            raise UserError(
+                f"the candidate {sample.key} names {unknown[0]}, which is in no table: search/ is older than queries/"
+            )
+        return mixer.mix(sample.copies, described, asked)
 
-
-def _add(writer: tars.TarWriter, shard: str, sample: Sample, texts: list[Row]) -> Row:
-    jpeg = sample.jpeg.read()
-    if not jpeg.startswith(b"\xff\xd8"):
-        raise UserError(
-            f"{sample.jpeg.tar} is not the tar that its features table describes; remove both and run again"
-        )
-    survivor = sample.copies[0]
-    row = {
-        "key": sample.key,
-        "groupID": sample.group,
-        "sha256": sha256_bytes(jpeg),
-        "width": sample.width,
-        "height": sample.height,
-        "entityIDs": sample.merged("entityIDs"),
-        "queryIDs": sample.merged("queryIDs"),
-        "candidateIDs": sorted(copy["candidateID"] for copy in sample.copies),
-        "texts": texts,
-        **{name: survivor[name] for name in CREDIT_FIELDS},
-    }
-    described = json.dumps({**row, "copies": sample.copies}, ensure_ascii=False, sort_keys=True)
-    offset = writer.add(f"{sample.key}.jpg", jpeg)
-    writer.add(f"{sample.key}.json", described.encode())
-    writer.add(f"{sample.key}.txt", texts[0]["text"].encode())
-    return {**row, "split": "train", "shard": shard, "offset": offset, "size": len(jpeg)}
+    def _describe(self, entity_id: str) -> Described | None:
+        row = self._entities.row(entity_id)
+        return Described.of(row) if row else None
 
 
-def _counts(rows: Sequence[Row], samples: Sequence[Sample], mixer: Mixer, sizes: Mapping[str, int]) -> Row:
-    kinds: Counter[str] = Counter()
-    origins: Counter[str] = Counter()
-    for row in rows:
-        for text in row["texts"]:
-            kinds[text["kind"]] += text["weight"] / len(rows)
-            origins[text["origin"]] += text["weight"] / len(rows)
-    return {
-        "samples": len(rows),
-        "shards": len(sizes),
-        "mergedCopies": sum(len(sample.copies) - 1 for sample in samples),
-        "newest": max((copy["retrieved"] or "" for sample in samples for copy in sample.copies), default=""),
-        "severalEntities": sum(len(row["entityIDs"]) > 1 for row in rows),
-        "droppedTexts": dict(sorted(mixer.dropped.items())),
-        "shareByKind": {kind: round(share, 6) for kind, share in sorted(kinds.items())},
-        "shareByOrigin": {origin: round(share, 6) for origin, share in sorted(origins.items())},
-        "licences": dict(sorted(Counter(row["license"] or "unknown" for row in rows).items())),
-    }
+class Lookup:
+    """Rows of a table by its first column, which stay packed in memory until they are asked for."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        """Read the columns."""
+        self._table = tables.read(path, columns).combine_chunks()
+        self._places = {key: place for place, key in enumerate(self._table[columns[0]].to_pylist())}
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the table has the row."""
+        return key in self._places
+
+    def row(self, key: str) -> Row | None:
+        """The row, or None where there is none."""
+        place = self._places.get(key)
+        return None if place is None else self._table.slice(place, 1).to_pylist()[0]
+
+
+_packer: Packer
+
+
+def _start(job: Job) -> None:
+    global _packer
+    _packer = Packer(job)
+
+
+def _write(shard: Shard, rows: pa.Table) -> int:
+    return _packer.write(shard, rows)
+
+
+def samples(table: pa.Table) -> Iterator[Sample]:
+    """The samples of a table as `Plan.samples` gives it."""
+    for key, group in groupby(table.to_pylist(), key=lambda row: row["key"]):
+        rows = list(group)
+        first = rows[0]
+        jpeg = tars.Member(Path(first["file"]).parent / first["tar"], f"{key}.jpg", first["start"], first["size"])
+        copies = [{name: row[name] for name in COPY_FIELDS} for row in rows]
+        yield Sample(key, jpeg, first["width"], first["height"], copies, first["groupID"], first["split"])

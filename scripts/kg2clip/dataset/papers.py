@@ -6,12 +6,12 @@ import csv
 import html
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import jinja2
 import mlcroissant as mlc
 
@@ -28,6 +28,7 @@ ATTRIBUTION = ("key", "title", "creator", "license", "licenseURL", "furtherInfor
 MOST_SHOWN = 50  # rows of a table in the data card; the manifest has all
 FIELDS = {
     "key": "Identity of the picture, and the name of its members in the shard.",
+    "split": "train, val or test.",
     "shard": "The tar that holds it.",
     "sha256": "SHA-256 of the JPEG in the shard.",
     "source": "Where it was found.",
@@ -40,63 +41,96 @@ FIELDS = {
 }
 
 
-def write_attribution(rows: Sequence[Row], path: Path) -> None:
+def write_attribution(manifest: Path, path: Path) -> None:
     """Write one line for each picture: title, creator, licence, page, source. Cells can't act as formulas."""
-    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+    with (
+        duckdb.connect() as database,
+        atomic_path(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(ATTRIBUTION)
-        for row in sorted(rows, key=lambda row: str(row["key"])):
-            writer.writerow([_cell(row[name]) for name in ATTRIBUTION])
+        columns = ", ".join(ATTRIBUTION)
+        found = database.execute(f"SELECT {columns} FROM read_parquet($path) ORDER BY key", {"path": str(manifest)})
+        while rows := found.fetchmany(10_000):
+            writer.writerows([_cell(value) for value in row] for row in rows)
 
 
-def write_card(rows: Sequence[Row], entities: Mapping[str, Row], counts: Row, settings: Settings, path: Path) -> None:
-    """Write the data card."""
-    shown = Counter(entity for row in rows for entity in row["entityIDs"])
-    named = {key: entities[key] for key in shown if key in entities}  # a natural type is no entity
-    names = {key: row["vernacularName"] or row["scientificName"] or key for key, row in named.items()}
+def write_card(manifest: Path, entities: Path, counts: Row, settings: Settings, path: Path) -> None:
+    """Write the data card.
+
+    Args:
+        entities: knowledge/entities.parquet, for names.
+        counts: as `finish.measure` gives them.
+    """
+    with duckdb.connect() as database:
+        database.read_parquet(str(manifest)).create_view("dataset")
+        shown = _counted(database, "SELECT unnest(entityIDs) AS value FROM dataset")
+        sources = _counted(database, "SELECT coalesce(source, 'unknown') AS value FROM dataset")
+        named = dict(
+            database.execute(
+                "SELECT entityID, coalesce(vernacularName, scientificName, entityID) FROM read_parquet($path) "
+                "WHERE list_contains($keys, entityID)",
+                {"path": str(entities), "keys": [key for key, _ in shown[:MOST_SHOWN]]},
+            ).fetchall()
+        )  # a natural type is no entity
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("kg2clip.dataset"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+        loader=jinja2.PackageLoader("kg2clip.dataset"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
     )
     environment.filters["md"] = _markdown
     card = environment.get_template("README.md.j2").render(
         project=settings["project"],
-        pictures=len(rows),
+        pictures=counts["samples"],
         entities=len(shown),
         shards=counts["shards"],
+        splits=counts["splits"],
         roots=settings["knowledge"]["roots"],
         curate=settings["curate"],
         dataset=settings["dataset"],
-        kinds=_table("kind of text", [(kind, f"{share:.1%}") for kind, share in counts["shareByKind"].items()]),
-        licences=_table("licence", _most(row["license"] or "unknown" for row in rows)),
-        sources=_table("source", _most(row["source"] for row in rows)),
-        by_entity=_table(
-            "entity", [(f"{names.get(key, key)} ({key})", count) for key, count in _most(shown.elements())]
-        ),
+        kinds=_table("kind of text", _percent(counts["shareByKind"])),
+        origins=_table("origin of text", _percent(counts["shareByOrigin"])),
+        licences=_table("licence", sorted(counts["licences"].items(), key=lambda item: (-item[1], item[0]))),
+        sources=_table("source", sources),
+        by_entity=_table("entity", [(f"{named.get(key, key)} ({key})", count) for key, count in shown]),
     )
     write_text(path, card)
 
 
-def _most(values: Iterable[str]) -> list[tuple[str, int]]:
+def _counted(database: duckdb.DuckDBPyConnection, values: str) -> list[tuple[str, int]]:
     """Values by how often they occur, then by name: the same in every run."""
-    return sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
+    return database.execute(
+        f"SELECT value, count(*) AS n FROM ({values}) GROUP BY ALL ORDER BY n DESC, value"
+    ).fetchall()
 
 
-def write_croissant(rows: Sequence[Row], settings: Settings, retrieved: datetime, manifest: Path, path: Path) -> None:
+def _percent(shares: Mapping[str, float]) -> list[tuple[str, str]]:
+    return [(name, f"{share:.1%}") for name, share in sorted(shares.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def write_croissant(
+    manifest: Path, hashes: Mapping[str, str], settings: Settings, retrieved: datetime, path: Path
+) -> None:
     """Write the Croissant description, checked by the Croissant library.
 
     Args:
-        rows: of the manifest.
+        manifest: the file described, beside the shards.
+        hashes: SHA-256 of shards, by name; those of others are computed.
         settings: the whole config.
         retrieved: when the newest picture was found; the same inputs give the same file.
-        manifest: the file described, beside the shards.
         path: the description, beside them too.
 
     Raises:
         mlcroissant.ValidationError: a defect of ours.
     """
     folder = path.parent
-    shards = sorted({str(row["shard"]) for row in rows})
-    tars = [_file(folder / shard, shard, "application/x-tar") for shard in shards]
+    with duckdb.connect() as database:
+        database.read_parquet(str(manifest)).create_view("dataset")
+        shards = [name for (name,) in database.execute("SELECT DISTINCT shard FROM dataset ORDER BY shard").fetchall()]
+        licences = database.execute("SELECT DISTINCT license, licenseURL FROM dataset").fetchall()
+    tars = [_file(folder / shard, shard, "application/x-tar", hashes.get(shard)) for shard in shards]
     distribution = [
         _file(manifest, "manifest", "application/x-parquet"),
         *tars,
@@ -144,7 +178,7 @@ def write_croissant(rows: Sequence[Row], settings: Settings, retrieved: datetime
         description="Image-text pairs harvested from public sources by queries made from a knowledge graph.",
         conforms_to="http://mlcommons.org/croissant/1.0",
         cite_as=f"{project}, made with kg2clip",
-        license=sorted({_licence_url(row) for row in rows}),
+        license=sorted({_licence_url(name, address) for name, address in licences}),
         version="1.0.0",
         date_published=retrieved,
         distribution=distribution,
@@ -156,14 +190,14 @@ def write_croissant(rows: Sequence[Row], settings: Settings, retrieved: datetime
     write_text(path, json.dumps(metadata.to_json(), indent=2, ensure_ascii=False, default=str) + "\n")
 
 
-def _file(path: Path, name: str, encoding: str) -> mlc.FileObject:
+def _file(path: Path, name: str, encoding: str, sha256: str | None = None) -> mlc.FileObject:
     return mlc.FileObject(
         id=name,
         name=name,
         content_url=path.name,
         content_size=f"{path.stat().st_size} B",
         encoding_formats=[encoding],
-        sha256=sha256_file(path),
+        sha256=sha256 or sha256_file(path),
     )
 
 
@@ -177,11 +211,11 @@ def _column(name: str, meaning: str) -> mlc.Field:
     )
 
 
-def _licence_url(row: Row) -> str:
+def _licence_url(name: str | None, stated: str | None) -> str:
     """The licence's address: as stated where that is one, else built from the identifier."""
-    stated, name = str(row["licenseURL"] or ""), str(row["license"] or "unknown")
-    if re.fullmatch(r"https?://[\w./%~-]+", stated):
+    if stated and re.fullmatch(r"https?://[\w./%~-]+", stated):
         return stated
+    name = name or "unknown"
     if match := re.fullmatch(r"CC-(BY[A-Z-]*)-(\d\.\d)", name):
         return f"https://creativecommons.org/licenses/{match[1].lower()}/{match[2]}/"
     return LICENCE_URLS.get(name, name)

@@ -19,10 +19,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from kg2clip import settings, tables
+from kg2clip import removals, settings, tables
 from kg2clip.curate.batch import Batch, decode_batch
 from kg2clip.curate.decode import Rules
 from kg2clip.curate.pictures import Examiners
@@ -52,6 +53,11 @@ class Place:
         """The config of the rebuilding."""
         return self.folder / "config.yaml"
 
+    @property
+    def removed(self) -> Path:
+        """Pictures that were taken down before the bundle was made."""
+        return self.folder / "removed.csv"
+
     def manifest(self, batch: str) -> Path:
         """What became of a batch's downloads."""
         return self.folder / "download" / f"{batch}.manifest.parquet"
@@ -72,15 +78,25 @@ def prepare(bag_folder: Path, folder: Path, contact: str) -> tuple[Place, Settin
     data = bag_folder / bag.PAYLOAD
     place = Place(data / bundle.RESULTS, folder)
     config = own_config(settings.load(data / bundle.CONFIG), folder.name, contact)
+    config["dataset"]["removed"] = str(place.removed)
     write_text(place.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    decisions = tables.read(place.bundle / "curate" / "decisions.parquet", ["candidateID", "kept"])
-    kept = decisions.filter(decisions["kept"])["candidateID"]
+    fetched = pa.array(sorted(_kept(place)), pa.string())
     candidates = tables.read(place.bundle / "search" / "candidates.parquet")
-    wanted = candidates.filter(pc.is_in(candidates["candidateID"], value_set=kept.combine_chunks()))
+    wanted = candidates.filter(pc.is_in(candidates["candidateID"], value_set=fetched))
     if not len(wanted):
         raise UserError("the bundle keeps no picture, so there is nothing to make again")
     tables.write(wanted, tables.CANDIDATES, folder / "search" / "kept.parquet")
     return place, settings.load(place.config)
+
+
+def _kept(place: Place) -> set[str]:
+    """The pictures of the bundle's dataset. Those that it took down stand on a list that packing reads."""
+    rows = tables.read_rows(place.bundle / "curate" / "decisions.parquet", ["candidateID", "kept"])
+    kept = {row["candidateID"] for row in rows if row["kept"]}
+    packed = {row["key"] for row in tables.read_rows(place.bundle / "dataset" / "manifest.parquet", ["key"])}
+    gone = [{"candidateID": key, "reason": "taken down in the bundle"} for key in sorted(kept - packed)]
+    removals.add(place.removed, gone)
+    return kept & packed
 
 
 def own_config(config: Settings, project: str, contact: str) -> Settings:

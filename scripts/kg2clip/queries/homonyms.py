@@ -91,7 +91,8 @@ class Namesakes:
 
         It is the natural type where no namesake shares it ("accentors"), else the common name of the nearest ancestor
         that none shares, else that ancestor's scientific name; where the namesakes share all ancestors, the entity's
-        own scientific name, or its author; for a taxon within its namesake (a subgenus *Bombus* of *Bombus*) its rank.
+        own scientific name, or its author, or the ancestor that the fewest of them share; for a taxon within its
+        namesake (a subgenus *Bombus* of *Bombus*) its rank.
         """
         key = fold(bare(name))
         known = [*self.in_export.get(key, ()), *listed().get(key, ())]
@@ -102,20 +103,33 @@ class Namesakes:
         return tell_apart(entity, name, above, others) if others else None
 
 
-def tell_apart(entity: Entity, name: str, above: Sequence[Ancestor], others: Iterable[Bearer]) -> str | None:
+def tell_apart(entity: Entity, name: str, above: Sequence[Ancestor], others: Sequence[Bearer]) -> str | None:
     """The word for `Namesakes.word`, given the entity's ancestors, nearest first, and the other bearers."""
     foreign = frozenset().union(*(other.above for other in others))
     own = [ancestor for ancestor in above if not foreign & _keys(ancestor)]
-    if any(other.listed for other in others) and any(ancestor["taxonRank"] in RANKS for ancestor in above):
+    ranked = [ancestor for ancestor in above if ancestor["taxonRank"] in RANKS]
+    known = ranked if ranked and any(other.listed for other in others) else above
+    if known is ranked:
         # The list leaves ranks out, so what stands above the last of its own ranks may be shared.
-        ranked = [place for place, ancestor in enumerate(own) if ancestor["taxonRank"] in RANKS]
-        own = own[: ranked[-1] + 1] if ranked else []
+        last = max((place for place, ancestor in enumerate(own) if ancestor in ranked), default=-1)
+        own = own[: last + 1]
     words = [ancestor["vernacularName"] for ancestor in own] + [ancestor["scientificName"] for ancestor in own]
     if entity["naturalTypeID"] in {ancestor["entityID"] for ancestor in own}:
         words.insert(0, entity["naturalType"])
     scientific = entity["scientificName"] or ""
-    words += [bare(scientific), scientific.removeprefix(bare(scientific)).strip(" ()"), entity["taxonRank"]]
+    words += [bare(scientific), scientific.removeprefix(bare(scientific)).strip(" ()")]
+    words += [*_telling_most(known, others), entity["taxonRank"]]
     return next((word for word in words if word and fold(word) != fold(bare(name))), None)
+
+
+def _telling_most(above: Sequence[Ancestor], others: Sequence[Bearer]) -> list[str]:
+    """Names of ancestors that some bearers share but not all, those that the fewest share first, then the nearest.
+
+    For an entity whose number nobody knows one of the bearers may be itself, and no ancestor tells it from that one.
+    """
+    shared = [(sum(bool(other.above & _keys(ancestor)) for other in others), ancestor) for ancestor in above]
+    some = sorted((item for item in shared if item[0] < len(others)), key=lambda item: item[0])  # stable: nearest first
+    return [ancestor["vernacularName"] or ancestor["scientificName"] for _, ancestor in some]
 
 
 @cache

@@ -289,7 +289,8 @@ def read_classes(folder: Path, results: Results) -> list[Row]:
     database = results.database
     counts = dict(
         database.execute(
-            "SELECT entityID, count(*) FROM (SELECT unnest(entityIDs) AS entityID FROM dataset) GROUP BY ALL"
+            "SELECT entityID, count(*) FROM (SELECT unnest(entityIDs) AS entityID FROM dataset WHERE split = 'train') "
+            "GROUP BY ALL"
         ).fetchall()
     )
     genera = dict(

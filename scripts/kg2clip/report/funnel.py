@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kg2clip import removals
 from kg2clip.report.results import Results
+
+TAKEDOWN = "takedown"  # no stage of the decisions: what scripts/remove.py took out of the dataset
 
 # Stages of tables.DECISIONS in their order, with the word for what has passed them.
 PASSED = {
@@ -13,6 +16,7 @@ PASSED = {
     "filter": "passed the filters",
     "duplicate": "unique",
     "decontamination": "free of benchmark pictures",
+    TAKEDOWN: "not taken down",
 }
 
 # A failed try and its retry are two rows, and a batch of another config may lie beside: each candidate counts once.
@@ -92,8 +96,9 @@ def measure(results: Results) -> Funnel:
     """Count the funnel from the stored tables; the checks compare each table with what its neighbours say."""
     number = results.number
     candidates = number("SELECT count(*) FROM candidates")
-    kept = number("SELECT count(*) FROM decisions WHERE kept")
-    steps = _steps(results, candidates)
+    removed = _removed(results)
+    kept = number("SELECT count(*) FROM decisions WHERE kept") - removed
+    steps = _steps(results, candidates, removed)
     return Funnel(
         entities=number("SELECT count(*) FROM entities"),
         entities_with_queries=number(
@@ -111,14 +116,28 @@ def measure(results: Results) -> Funnel:
     )
 
 
-def _steps(results: Results, candidates: int) -> tuple[Step, ...]:
-    losses: dict[str, list[Loss]] = {stage: [] for stage in PASSED}
+def _removed(results: Results) -> int:
+    """Kept pictures of which a copy is on the list of those that somebody wants out."""
+    return int(
+        results.number(
+            "SELECT count(DISTINCT key) FROM (SELECT CASE WHEN kept THEN candidateID ELSE survivorID END AS key "
+            "FROM decisions WHERE list_contains(?, candidateID)) "
+            "SEMI JOIN (SELECT candidateID AS key FROM decisions WHERE kept) USING (key)",
+            [removals.keys(results.settings["dataset"]["removed"])],
+        )
+    )
+
+
+def _steps(results: Results, candidates: int, removed: int) -> tuple[Step, ...]:
+    losses: dict[str, list[Loss]] = {stage: [] for stage in PASSED if stage != TAKEDOWN}
     for row in results.rows(
         "SELECT coalesce(stage, 'no stage given') AS stage, coalesce(reason, 'no reason given') AS reason, "
         "count(*) AS n "
         "FROM decisions WHERE NOT coalesce(kept, false) GROUP BY ALL ORDER BY n DESC, reason"
     ):
         losses.setdefault(row["stage"], []).append(Loss(row["reason"], row["n"]))
+    if removed:
+        losses[TAKEDOWN] = [Loss("removed on request", removed)]
     steps = []
     entered = candidates
     for stage, lost in losses.items():

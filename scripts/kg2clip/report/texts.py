@@ -1,14 +1,16 @@
-"""The text mix: what training draws, as the config declares it and as the pictures allow it."""
+"""The text mix: what training draws, as declared and as the pictures allow it, and some draws to read; the splits."""
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kg2clip.report.results import Results
+from kg2clip.texts import NAMES, WEB
 
-WEB = "web"  # all kinds that are no graph kind: texts that came with the picture
+DRAWS = 20
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,38 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Split:
+    """One split of the dataset; a group is all copies of a picture and all photos of its observation."""
+
+    name: str
+    pictures: int
+    groups: int
+    entities: int
+    shards: int
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A text that training may draw for a picture."""
+
+    title: str
+    text: str
+    kind: str
+    origin: str
+
+
+@dataclass(frozen=True)
 class TextMix:
     """Shares sum to 1 over the dataset; `web` is the part that came with the pictures, the rest is from the graph."""
 
     shares: tuple[Share, ...]
+    origins: tuple[tuple[str, float], ...]
     declared_web: float
     effective_web: float
     without_web: int
     pictures: int
+    splits: tuple[Split, ...]
+    draws: tuple[Draw, ...]
 
 
 def measure(results: Results) -> TextMix:
@@ -50,29 +76,57 @@ def measure(results: Results) -> TextMix:
     declared = {WEB: declared_web} | {
         kind: (1 - declared_web) * weight / total for kind, weight in weights.items() if total
     }
-    shares = []
+    shares, origins = [], Counter[str]()
     for row in rows:
         family = _family(row["kind"], weights)
         share = declared.get(family) if lines[family] == 1 else None
-        shares.append(
-            Share(
-                row["kind"] or "", row["origin"] or "", share, row["weight"] / pictures, row["texts"], row["distinct_"]
-            )
-        )
+        effective = row["weight"] / pictures
+        origins[row["origin"] or ""] += effective
+        shares.append(Share(row["kind"] or "", row["origin"] or "", share, effective, row["texts"], row["distinct_"]))
     absent = [kind for kind, weight in weights.items() if weight and not lines[kind]]
     shares += [Share(kind, "no text", declared[kind], 0.0, 0, 0) for kind in absent]
     without_web = results.number(
-        "SELECT count(*) FROM dataset WHERE len(list_filter(texts, lambda t: NOT list_contains(?, t.kind))) = 0",
-        [list(weights)],
+        "SELECT count(*) FROM dataset WHERE NOT list_contains(list_transform(texts, lambda t: t.kind), ?)", [WEB]
     )
     return TextMix(
         tuple(sorted(shares, key=lambda share: (-share.effective, share.kind, share.origin))),
+        tuple(sorted(origins.items(), key=lambda item: (-item[1], item[0]))),
         declared_web,
-        sum(share.effective for share in shares if share.kind not in weights),
+        sum(share.effective for share in shares if share.kind == WEB),
         without_web,
         pictures,
+        _splits(results),
+        _draws(results),
     )
 
 
 def _family(kind: str | None, weights: Mapping[str, float]) -> str:
-    return kind if kind in weights and kind is not None else WEB
+    """The weight that a kind of text is drawn by; one that has its own and shares that of `name` counts for its own."""
+    return "name" if kind in NAMES and kind not in weights and "name" in weights else kind or ""
+
+
+def _splits(results: Results) -> tuple[Split, ...]:
+    rows = results.rows(
+        "SELECT split, count(*) AS pictures, count(DISTINCT groupID) AS groups, count(DISTINCT shard) AS shards, "
+        "any_value(entities) AS entities FROM dataset JOIN (SELECT split, count(DISTINCT entityID) AS entities "
+        "FROM (SELECT split, unnest(entityIDs) AS entityID FROM dataset) GROUP BY split) USING (split) "
+        "GROUP BY split ORDER BY pictures DESC, split"
+    )
+    return tuple(Split(row["split"], row["pictures"], row["groups"], row["entities"], row["shards"]) for row in rows)
+
+
+def _draws(results: Results) -> tuple[Draw, ...]:
+    """Texts drawn by weight for pictures of the training split, both by lot with the config's seed."""
+    seed = str(results.settings["seed"])
+    rows = results.rows(
+        "SELECT key, title, texts FROM dataset WHERE split = 'train' AND len(texts) > 0 "
+        "ORDER BY md5(concat('draw ', ?, key)), key LIMIT ?",
+        [seed, DRAWS],
+    )
+    drawn = []
+    for row in rows:
+        weights = [text["weight"] or 0 for text in row["texts"]]
+        if sum(weights) > 0:
+            (text,) = random.Random(f"{seed} {row['key']}").choices(row["texts"], weights)
+            drawn.append(Draw(row["title"] or row["key"], text["text"], text["kind"] or "", text["origin"] or ""))
+    return tuple(drawn)

@@ -38,6 +38,7 @@ from kg2clip.train.recipe import Recipe
 
 # Samples that one process prepares at a time: 10 MB at 224 px, since /dev/shm is often small (64 MB in Docker).
 PIECE = 64
+TRAIN = "train"  # the split that is trained on; val and test are for judging
 OPEN_SHARDS = 256  # file handles a process keeps; a common limit is 1024
 REMEMBERED_TEXTS = 1 << 16  # captions of a graph repeat: tokens of so many are kept
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -66,12 +67,14 @@ class Samples:
         """Read a manifest (tables.DATASET).
 
         Raises:
-            UserError: it is missing or torn, holds nothing, a sample without text, or names a missing or short shard.
+            UserError: it is missing or torn, holds nothing to train on, a sample without text, or names a missing or
+                short shard.
         """
-        columns = ["key", "shard", "offset", "size", "sha256", "texts", "license", "source"]
+        columns = ["key", "split", "shard", "offset", "size", "sha256", "texts", "license", "source"]
         table = tables.read(manifest, columns)
+        table = table.filter(pc.equal(table["split"], TRAIN))
         if not table.num_rows:
-            raise UserError(f"{manifest} holds no picture; see the report for where they were dropped")
+            raise UserError(f"{manifest} holds no picture to train on; see the report for where they were dropped")
         self.folder = manifest.parent
         self.keys = _strings(table["key"])
         self.digests = _strings(table["sha256"])

@@ -26,7 +26,7 @@ from kg2clip.settings import ROOT
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """23 kept pictures, one of them with a merged copy, and one dropped."""
+    """23 kept pictures, two of each observation, one of them with a merged copy, and one dropped."""
     write(tmp_path)
     return tmp_path
 
@@ -76,7 +76,10 @@ def write(folder: Path, kept: int = 23, **dataset: Any) -> None:
         }
     )
     candidates.append({"candidateID": "gone", "queryIDs": ["q1"], "entityIDs": ["wd:Q1"], **said})
-    decisions = [{"candidateID": key, "kept": True, "survivorID": key, "groupID": keys[0]} for key in keys]
+    decisions = [
+        {"candidateID": key, "kept": True, "survivorID": key, "groupID": keys[number - number % 2]}
+        for number, key in enumerate(keys)
+    ]
     decisions.append(
         {
             "candidateID": "copy",
@@ -100,11 +103,12 @@ def write(folder: Path, kept: int = 23, **dataset: Any) -> None:
     tables.write(decisions, tables.DECISIONS, folder / "decisions.parquet")
     tables.write(entities, tables.ENTITIES, folder / "entities.parquet")
     tables.write(queries, tables.QUERIES, folder / "queries.parquet")
-    config = {"project": "bees", "knowledge": {"roots": ["Apidae"]}, "dataset": {"shard_size": 10, **dataset}}
+    dataset = {"shard_size": 10, "removed": str(folder / "removed.csv"), **dataset}
+    config = {"project": "bees", "knowledge": {"roots": ["Apidae"]}, "dataset": dataset}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
-def command(folder: Path) -> list[str]:
+def command(folder: Path, *more: str) -> list[str]:
     names = ("entities", "queries", "candidates", "decisions")
     inputs = [part for name in names for part in (f"--{name}", str(folder / f"{name}.parquet"))]
     inputs += [
@@ -114,15 +118,15 @@ def command(folder: Path) -> list[str]:
         str(folder / "dataset"),
     ]
     inputs += ["--provenance", str(folder / "provenance.json"), "--config", str(folder / "config.yaml")]
-    return [sys.executable, str(ROOT / "scripts" / "pack_dataset.py"), *inputs]
+    return [sys.executable, str(ROOT / "scripts" / "pack_dataset.py"), *inputs, *more]
 
 
-def pack(folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(folder), capture_output=True, text=True, check=False)
+def pack(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(folder, *more), capture_output=True, text=True, check=False)
 
 
-def packed(folder: Path) -> list[dict[str, Any]]:
-    done = pack(folder)
+def packed(folder: Path, *more: str) -> list[dict[str, Any]]:
+    done = pack(folder, *more)
     assert done.returncode == 0, done.stderr
     rows: list[dict[str, Any]] = tables.read(folder / "dataset" / "manifest.parquet").to_pylist()
     return rows
@@ -174,12 +178,20 @@ def test_same_inputs_same_bytes(project: Path) -> None:
     once = {path.name: sha256_file(path) for path in files}
     for path in files:
         path.unlink()
-    packed(project)
-    assert {path.name: sha256_file(path) for path in files} == once
+    packed(project, "--workers", "2")
+    assert {path.name: sha256_file(path) for path in files} == once, "whatever the number of processes"
     assert set(once) == {
         "train-00000.tar", "train-00001.tar", "train-00002.tar", "sizes.json", "manifest.parquet", "croissant.json",
-        "README.md", "attribution.csv",
+        "README.md", "attribution.csv", "train-00000.index.parquet", "train-00001.index.parquet",
+        "train-00002.index.parquet",
     }  # fmt: skip
+    changed = project / "dataset" / "train-00001.tar"
+    written = {path.name: path.stat().st_mtime_ns for path in files}
+    changed.write_bytes(changed.read_bytes()[:5000] + b"x" + changed.read_bytes()[5001:])
+    packed(project)
+    now = {path.name for path in files if path.stat().st_mtime_ns != written[path.name] and path.suffix == ".tar"}
+    assert now == {"train-00001.tar"}, "what is whole is not written again"
+    assert {path.name: sha256_file(path) for path in files} == once
 
 
 def test_killed_at_any_moment_the_next_run_ends_the_same(project: Path) -> None:
@@ -203,7 +215,8 @@ def test_shards_of_an_earlier_run_go(project: Path) -> None:
     (project / "dataset" / ".train-00007.tar.part").write_bytes(b"half")
     write(project, kept=9)
     packed(project)
-    assert [path.name for path in sorted((project / "dataset").glob("*train-*"))] == ["train-00000.tar"]
+    left = [path.name for path in sorted((project / "dataset").glob("*train-*"))]
+    assert left == ["train-00000.index.parquet", "train-00000.tar"]
 
 
 def test_croissant_is_valid_and_loads(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,10 +52,9 @@ def finish(root: Path) -> Run:
     dataset = made.folder / "dataset"
     (dataset / "README.md").write_text("# bees\n")
     write_json(dataset / "sizes.json", {"train-00000.tar": len(rows)})
-    papers.write_attribution(rows, dataset / "attribution.csv")
-    papers.write_croissant(
-        rows, made.settings, datetime(2026, 11, 1, tzinfo=UTC), dataset / "manifest.parquet", dataset / "croissant.json"
-    )
+    manifest, date = dataset / "manifest.parquet", datetime(2026, 11, 1, tzinfo=UTC)
+    papers.write_attribution(manifest, dataset / "attribution.csv")
+    papers.write_croissant(manifest, {}, made.settings, date, dataset / "croissant.json")
     for experiment in ("main", "untrained"):
         _train(made, experiment)
     files = [made.folder / "evaluation" / name / "heldout.parquet" for name in ("main", "untrained")]

@@ -52,6 +52,18 @@ def test_an_entity_without_ncbi_number_is_not_its_own_namesake(build) -> None:
     assert texts(build([bird]), "wd:Q1")[0] == "Prunella accentors"
 
 
+def test_namesakes_without_numbers_and_families_differ_by_what_stands_further_up(build) -> None:
+    """The list knows both, and neither is told from its own row there: no family says which row is its own."""
+    bird = entity("wd:Q1", [("Prunella", "scientific")], [ancestor("Aves", "birds", "class"), ancestor("Animalia")])
+    plant = entity(
+        "wd:Q2", [("Prunella", "scientific")], [ancestor("Magnoliopsida", None, "class"), ancestor("Plantae")]
+    )
+    rows = build([bird, plant])
+    assert (texts(rows, "wd:Q1"), texts(rows, "wd:Q2")) == (["Prunella birds"], ["Prunella Magnoliopsida"])
+    alone = {**plant, "ancestors": [ancestor("Plantae", "plants", "kingdom"), EUKARYOTA]}
+    assert texts(build([alone]), "wd:Q2") == ["Prunella plants"]
+
+
 def test_a_taxon_within_its_namesake_says_its_rank_and_the_upper_one_nothing(build) -> None:
     bees = ancestor("Apidae", "bees", "family", 7458)
     genus = entity("wd:Q7", [("Bombus", "scientific")], [bees], taxonID="ncbi:28641")
