@@ -3,8 +3,8 @@
 Made pictures of 24 kB (a harvest's mean at a short side of 256 pixels) in decoded tars, with the texts of a harvest:
 500 entities with names, lineage, attributes and queries, four fifths of the pictures with a title and a description, a
 tenth with a copy. Everything that packing does is in its time: start, reading the tables, the plan, mixing texts,
-guessing their languages, SHA-256 of pictures and shards, indices, manifest and papers, each file synced. `cp` copies the shards
-alone. The aim: within three times of `cp` on two cores.
+guessing their languages, SHA-256 of pictures and shards, indices, manifest and papers, each file synced. `cp` copies
+the shards alone. The aim: within three times of `cp` on two cores.
 """
 
 from __future__ import annotations

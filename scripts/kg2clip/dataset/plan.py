@@ -154,7 +154,7 @@ class Plan:
         self._database.execute("CREATE OR REPLACE TABLE wanted AS FROM names")
         fields = ", ".join(f"c.{name}" if name != "candidateID" else name for name in COPY_FIELDS)
         waiting = {shard.name: shard for shard in shards}
-        rows = self._database.execute(SAMPLES.format(fields=fields)).to_arrow_reader(10_000)
+        rows = self._database.sql(SAMPLES.format(fields=fields)).to_arrow_reader(10_000)
         for name, table in _by_shard(rows):
             yield waiting[name], table
 
