@@ -180,10 +180,12 @@ DECISIONS = pa.schema(
 )
 
 TEXT = pa.struct([("text", text), ("kind", text), ("origin", text), ("language", text), ("weight", pa.float64())])
+WEB = "alt-text"  # the kind of texts that came with a picture; their origin says in which field
+NAMES = ("scientific", "vernacular", "synonym")  # kinds of texts for which `name` stands in dataset.text_weights
 DATASET = pa.schema(
     [
         ("key", text),  # candidateID of the surviving copy
-        ("split", text),  # train
+        ("split", text),  # train, val, test
         ("shard", text),  # train-00000.tar
         ("offset", pa.int64()),  # of the JPEG's first byte in the shard
         ("size", pa.int64()),

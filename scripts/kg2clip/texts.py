@@ -12,8 +12,6 @@ import unicodedata
 import ftfy
 
 MAX_CHARACTERS = 500  # a text encoder reads 32 to 77 tokens
-WEB = "alt-text"  # the kind of texts that came with a picture; their origin says in which field
-NAMES = ("scientific", "vernacular", "synonym")  # kinds of texts for which `name` stands in dataset.text_weights
 ENTITY_ROUNDS = 3  # &amp;amp; is seen, deeper nesting is an attack or an accident
 
 _UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)

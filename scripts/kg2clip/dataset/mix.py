@@ -17,7 +17,8 @@ from kg2clip.dataset.wording import worded
 from kg2clip.errors import UserError
 from kg2clip.languages import Names, guess_language
 from kg2clip.settings import Settings
-from kg2clip.texts import NAMES, WEB, clean, useless
+from kg2clip.tables import NAMES, WEB
+from kg2clip.texts import clean, useless
 
 # A field is used where the ones before it gave nothing.
 WEB_FIELDS = ("altText", "caption", "description", "title", "tags")

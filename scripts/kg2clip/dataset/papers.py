@@ -92,11 +92,15 @@ def write_card(manifest: Path, entities: Path, counts: Row, settings: Settings, 
         dataset=settings["dataset"],
         kinds=_table("kind of text", _percent(counts["shareByKind"])),
         origins=_table("origin of text", _percent(counts["shareByOrigin"])),
-        licences=_table("licence", sorted(counts["licences"].items(), key=lambda item: (-item[1], item[0]))),
+        licences=_table("licence", _most(counts["licences"])),
         sources=_table("source", sources),
         by_entity=_table("entity", [(f"{named.get(key, key)} ({key})", count) for key, count in shown]),
     )
     write_text(path, card)
+
+
+def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _counted(database: duckdb.DuckDBPyConnection, values: str) -> list[tuple[str, int]]:

@@ -248,7 +248,8 @@ def _rows(found: duckdb.DuckDBPyConnection) -> Iterator[tuple[list[str]]]:
 
 def _by_shard(rows: pa.RecordBatchReader) -> Iterator[tuple[str, pa.Table]]:
     """Rows that come ordered by shard, a table for each shard."""
-    name, parts = "", []
+    name = ""
+    parts: list[pa.RecordBatch] = []
     for batch in rows:
         if not batch.num_rows:
             continue

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kg2clip.report.results import Results
-from kg2clip.texts import NAMES, WEB
+from kg2clip.tables import NAMES, WEB
 
 DRAWS = 20
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from kg2clip import tables
+from kg2clip import removals, tables
 from kg2clip.files import write_json
 from kg2clip.report import accuracy, charts, coverage, funnel, galleries, history, notices, sources, texts, tree
 from kg2clip.report.pictures import Pictures, thumbnail
@@ -107,6 +108,34 @@ def test_a_cut_table_keeps_the_gaps(run: Any) -> None:
     shown = coverage.all_taxa(coverage.cut(coverage.measure(run.open()), limit=2))
     assert len(shown) == 2
     assert "Prunella vulgaris" in {taxon.entity["scientificName"] for taxon in shown}
+
+
+def test_pictures_that_were_taken_down_are_a_step_of_the_funnel(run: Any) -> None:
+    path = run.folder / "dataset" / "manifest.parquet"
+    rows = tables.read(path).to_pylist()
+    tables.write(rows[2:], tables.DATASET, path)
+    listed = run.folder / "removed.csv"
+    removals.add(listed, [{"candidateID": row["key"], "reason": "asked"} for row in rows[:2]])
+    run.settings["dataset"]["removed"] = str(listed)
+    counted = funnel.measure(run.open())
+    assert counted.adds_up and counted.kept == len(rows) - 2
+    assert (counted.steps[-1].stage, counted.steps[-1].lost) == ("takedown", 2)
+    assert counted.equation.endswith("+ 2 takedown") and "removed on request" in run.html()
+
+
+def test_draws_are_texts_of_their_pictures_and_splits_add_up(run: Any) -> None:
+    path = run.folder / "dataset" / "manifest.parquet"
+    rows = tables.read(path).to_pylist()
+    for number, row in enumerate(rows):
+        row |= {"split": "test" if number % 4 == 0 else "train", "groupID": f"g{number // 2}"}
+    tables.write(rows, tables.DATASET, path)
+    mix = texts.measure(run.open())
+    said = {(row["title"] or row["key"], text["text"], text["kind"]) for row in rows for text in row["texts"]}
+    assert mix.draws == texts.measure(run.open()).draws and len(mix.draws) == 20
+    assert {(draw.title, draw.text, draw.kind) for draw in mix.draws} <= said
+    assert {split.name: split.pictures for split in mix.splits} == Counter(row["split"] for row in rows)
+    assert sum(share for _, share in mix.origins) == pytest.approx(1)
+    assert "as a batch of training would see them" in run.html()
 
 
 def test_text_mix_is_the_mean_of_the_weights(run: Any) -> None:
