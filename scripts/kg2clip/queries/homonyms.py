@@ -118,7 +118,11 @@ def tell_apart(entity: Entity, name: str, above: Sequence[Ancestor], others: Seq
         words.insert(0, entity["naturalType"])
     scientific = entity["scientificName"] or ""
     words += [bare(scientific), scientific.removeprefix(bare(scientific)).strip(" ()")]
-    words += [*_telling_most(known, others), entity["taxonRank"]]
+    if not any(
+        other.own & _keys(ancestor) for other in others for ancestor in above
+    ):  # within a namesake the rank says it
+        words += _telling_most(known, others)
+    words.append(entity["taxonRank"])
     return next((word for word in words if word and fold(word) != fold(bare(name))), None)
 
 
