@@ -25,6 +25,7 @@ _JOINERS = frozenset("\u200c\u200d")
 _IDLE_JOINER = re.compile(
     r"(?<![^\w\s\u200c\u200d]|[\u0600-\u109f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\w\s\u200c\u200d]|[\u0600-\u109f])"
 )
+_SUSPICIOUS = re.compile("[<&@]")  # of what needs mending nothing else is printable ASCII
 _PICTURE_FILE = re.compile(
     r"^(?:(?:file|image)\s*:\s*)?(?P<stem>.+?)\.(?:jpe?g|png|gif|webp|tiff?|bmp|avif|heic|svg|nef|cr2|arw|dng|raf)$",
     re.IGNORECASE,
@@ -40,6 +41,15 @@ def clean(text: str | None) -> str | None:
     """
     if not text:
         return None
+    if not (text.isascii() and text.isprintable()) or _SUSPICIOUS.search(text):  # most texts have nothing to mend
+        text = _mend(text)
+    text = " ".join(text.split())
+    if match := _PICTURE_FILE.match(text):
+        text = " ".join(match["stem"].replace("_", " ").split())
+    return _cut(unicodedata.normalize("NFC", text)) or None
+
+
+def _mend(text: str) -> str:
     for _ in range(ENTITY_ROUNDS):
         text, before = html.unescape(text), text
         if text == before:
@@ -47,10 +57,7 @@ def clean(text: str | None) -> str | None:
     text = _TAG.sub("", _BREAK.sub(" ", _UNSEEN.sub(" ", text)))  # a break parts words, <b> does not
     text = ftfy.fix_text(text, unescape_html=False, normalization="NFC")
     text = _IDLE_JOINER.sub("", "".join(_shown(sign) for sign in text))
-    text = " ".join(_MAIL.sub(" ", text).split())
-    if match := _PICTURE_FILE.match(text):
-        text = " ".join(match["stem"].replace("_", " ").split())
-    return _cut(unicodedata.normalize("NFC", text)) or None
+    return _MAIL.sub(" ", text)
 
 
 def _shown(sign: str) -> str:

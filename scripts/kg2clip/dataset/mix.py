@@ -36,6 +36,13 @@ class Text(NamedTuple):
     language: str | None = None
 
 
+class Weighed(NamedTuple):
+    """A text with its weight."""
+
+    text: Text
+    weight: float
+
+
 @dataclass(frozen=True)
 class Described:
     """What the graph says of an entity, for its pictures' texts.
@@ -78,18 +85,24 @@ class Mixer:
         dataset = settings["dataset"]
         return cls(dataset["alt_text_share"], dataset["text_weights"], site_texts, frozenset(dataset["text_languages"]))
 
+    def graph(self, entities: Iterable[Described], queries: Iterable[Mapping[str, Any]]) -> tuple[Weighed, ...]:
+        """The texts of entities and queries, each once, with weights that sum to 1; none where no kind has a weight."""
+        texts: dict[str, list[Text]] = {}
+        for text in (*query_texts(queries), *(text for entity in entities for text in entity.texts)):
+            for kind in (text.kind, "name") if text.kind in NAMES else (text.kind,):
+                if self.weights.get(kind, 0) > 0:
+                    texts.setdefault(kind, []).append(text)
+        return _merge(Weighed(text, self.weights[kind] / len(same)) for kind, same in texts.items() for text in same)
+
     def mix(
-        self,
-        copies: Sequence[Mapping[str, Any]],
-        entities: Sequence[Described],
-        queries: Sequence[Mapping[str, Any]],
+        self, copies: Sequence[Mapping[str, Any]], names: Sequence[Names], graph: Sequence[Weighed]
     ) -> list[dict[str, Any]]:
         """The texts of a picture, the heaviest first.
 
         Args:
             copies: candidates that show this picture.
-            entities: those it was found for.
-            queries: those that found it.
+            names: of the entities that it was found for, for telling the languages of its texts.
+            graph: the texts of these entities and of the queries that found it.
 
         Returns:
             Rows of tables.TEXT whose weights sum to 1.
@@ -97,27 +110,19 @@ class Mixer:
         Raises:
             UserError: no text is left.
         """
-        web = self._web_texts(copies, entities) if self.share > 0 else []
-        graph: dict[str, list[Text]] = {}
-        for text in (*query_texts(queries), *(text for entity in entities for text in entity.texts)):
-            for kind in (text.kind, "name") if text.kind in NAMES else (text.kind,):
-                if self.weights.get(kind, 0) > 0:
-                    graph.setdefault(kind, []).append(text)
-        total = math.fsum(self.weights[kind] for kind in graph)
+        web = self._web_texts(copies, names) if self.share > 0 else []
         share = 0.0 if not web else self.share if graph else 1.0
-        weighed = [(text, share / len(web)) for text in web]
-        for kind, texts in graph.items():
-            weighed += [(text, (1 - share) * self.weights[kind] / total / len(texts)) for text in texts]
-        merged = _merge(weighed)
+        own = [Weighed(text, share / len(web)) for text in web]
+        merged = _merge([*own, *(Weighed(text, (1 - share) * weight) for text, weight in graph)])
         if not merged:
             raise UserError(
                 f"the picture {copies[0]['candidateID']} has no text: give a kind of text that exists a weight above 0"
                 " in dataset.text_weights, or raise dataset.alt_text_share"
             )
-        return merged
+        rows = [{**text._asdict(), "weight": weight} for text, weight in merged]
+        return sorted(rows, key=lambda row: (-round(row["weight"], 12), row["text"]))
 
-    def _web_texts(self, copies: Sequence[Mapping[str, Any]], entities: Sequence[Described]) -> list[Text]:
-        names = [entity.names for entity in entities]
+    def _web_texts(self, copies: Sequence[Mapping[str, Any]], names: Sequence[Names]) -> list[Text]:
         for field_name in WEB_FIELDS:
             usable = []
             for copy in copies:
@@ -153,24 +158,18 @@ def _all_names(entity: Mapping[str, Any]) -> list[str]:
     return [name for name in named if name]
 
 
-def _merge(weighed: Iterable[tuple[Text, float]]) -> list[dict[str, Any]]:
-    """One row for equal texts: their weights are added, the heaviest says the kind."""
-    parts: dict[str, list[tuple[Text, float]]] = {}
-    for text, weight in weighed:
+def _merge(weighed: Iterable[Weighed]) -> tuple[Weighed, ...]:
+    """Equal texts become one, their weights added; the heaviest of them says the kind. Weights then sum to 1."""
+    sums: dict[str, float] = {}
+    heaviest: dict[str, Weighed] = {}
+    for one in weighed:
+        text, weight = one
         if weight > 0:
-            parts.setdefault(text.text, []).append((text, weight))
-    rows = []
-    for same in parts.values():
-        kinds: dict[str, float] = {}
-        for text, weight in same:
-            kinds[text.kind] = kinds.get(text.kind, 0) + weight
-        kind = max(kinds, key=lambda name: kinds[name])  # of equal ones the first
-        speaker = next(text for text, _ in same if text.kind == kind)
-        rows.append({**speaker._asdict(), "weight": math.fsum(weight for _, weight in same)})
-    total = math.fsum(row["weight"] for row in rows)
-    for row in rows:
-        row["weight"] /= total
-    return sorted(rows, key=lambda row: (-round(row["weight"], 12), row["text"]))
+            sums[text.text] = sums.get(text.text, 0.0) + weight
+            if text.text not in heaviest or weight > heaviest[text.text].weight:
+                heaviest[text.text] = one
+    total = math.fsum(sums.values())
+    return tuple(Weighed(one.text, sums[text] / total) for text, one in heaviest.items())
 
 
 def query_texts(queries: Iterable[Mapping[str, Any]]) -> Iterator[Text]:

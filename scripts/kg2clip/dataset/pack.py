@@ -16,11 +16,12 @@ import pyarrow as pa
 
 from kg2clip import tables, tars
 from kg2clip.dataset import index
-from kg2clip.dataset.mix import Described, Mixer
+from kg2clip.dataset.mix import Described, Mixer, Weighed
 from kg2clip.dataset.plan import COPY_FIELDS, Inputs, Plan, Shard, planned
 from kg2clip.errors import UserError
 from kg2clip.files import sha256_bytes, sha256_file
 from kg2clip.identifiers import stable_hash
+from kg2clip.languages import Names
 from kg2clip.progress import Progress
 from kg2clip.settings import Settings, tracked
 
@@ -32,7 +33,7 @@ ENTITY_FIELDS = (
     "entityID", "scientificName", "vernacularName", "names", "description", "naturalType", "ancestors", "attributes",
 )  # fmt: skip
 QUERY_FIELDS = ("queryID", "entityID", "kind", "text", "name", "attribute", "category", "disambiguation")
-REMEMBERED = 100_000  # entities whose texts a process keeps: some 5 kB each
+REMEMBERED = 100_000  # entities, queries, and what both say together, that a process keeps: some 5 kB each
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,8 @@ class Packer:
         self._entities = Lookup(job.entities, ENTITY_FIELDS)
         self._queries = Lookup(job.queries, QUERY_FIELDS)
         self._described = lru_cache(REMEMBERED)(self._describe)
+        self._query = lru_cache(REMEMBERED)(self._queries.row)
+        self._found = lru_cache(REMEMBERED)(self._find)
         self._reader = tars.Reader()
 
     def __enter__(self) -> Packer:
@@ -157,18 +160,25 @@ class Packer:
         tar, rows = self._job.folder / shard.name, []
         with tars.writing(tar) as writer:
             for sample in samples(table):
-                rows.append(self._add(writer, shard.name, sample, self._texts(sample, mixer)))
+                rows.append(self._add(writer, shard.name, sample, mixer))
         facts = index.Facts(self._job.recipe, shard.keys, writer.sha256, dict(sorted(mixer.dropped.items())))
         index.write(tar, tables.as_table(rows, tables.DATASET), facts)
         return len(rows)
 
-    def _add(self, writer: tars.TarWriter, shard: str, sample: Sample, texts: list[Row]) -> Row:
+    def _add(self, writer: tars.TarWriter, shard: str, sample: Sample, mixer: Mixer) -> Row:
         jpeg = self._reader.read(sample.jpeg)
         if not jpeg.startswith(b"\xff\xd8"):
             raise UserError(
                 f"{sample.jpeg.tar} is not the tar that its features table describes; remove both and run again"
             )
-        survivor = sample.copies[0]
+        survivor, entities, queries = sample.copies[0], sample.merged("entityIDs"), sample.merged("queryIDs")
+        found = self._found(tuple(entities), tuple(queries))
+        if found.unknown:
+            raise UserError(
+                f"the candidate {sample.key} names {found.unknown}, which is in no table: search/ is older than"
+                " queries/"
+            )
+        texts = mixer.mix(sample.copies, found.names, found.graph)
         row = {
             "key": sample.key,
             "split": sample.split,
@@ -176,8 +186,8 @@ class Packer:
             "sha256": sha256_bytes(jpeg),
             "width": sample.width,
             "height": sample.height,
-            "entityIDs": sample.merged("entityIDs"),
-            "queryIDs": sample.merged("queryIDs"),
+            "entityIDs": entities,
+            "queryIDs": queries,
             "candidateIDs": sorted(copy["candidateID"] for copy in sample.copies),
             "texts": texts,
             **{name: survivor[name] for name in CREDIT_FIELDS},
@@ -188,23 +198,29 @@ class Packer:
         writer.add(f"{sample.key}.txt", texts[0]["text"].encode())
         return {**row, "shard": shard, "offset": offset, "size": len(jpeg)}
 
-    def _texts(self, sample: Sample, mixer: Mixer) -> list[Row]:
-        found_for, found_by = sample.merged("entityIDs"), sample.merged("queryIDs")
-        asked = [query for name in found_by if (query := self._queries.row(name))]
-        described = [entity for name in found_for if (entity := self._described(name))]
+    def _find(self, found_for: tuple[str, ...], found_by: tuple[str, ...]) -> Found:
+        """What the graph says for a picture that was found for some entities by some queries."""
+        asked = [query for name in found_by if (query := self._query(name))]
+        described = {name: entity for name in found_for if (entity := self._described(name))}
         # What attribute queries are about are natural types, which need not be entities.
         types = {query["entityID"] for query in asked if query["kind"] == "attribute"}
-        unknown = [name for name in found_for if name not in self._entities and name not in types]
-        unknown += [name for name in found_by if name not in self._queries]
-        if unknown:
-            raise UserError(
-                f"the candidate {sample.key} names {unknown[0]}, which is in no table: search/ is older than queries/"
-            )
-        return mixer.mix(sample.copies, described, asked)
+        unknown = [name for name in found_for if name not in described and name not in types]
+        unknown += [name for name in found_by if not self._query(name)]
+        graph = Mixer.of(self._job.settings).graph(described.values(), asked)
+        return Found([entity.names for entity in described.values()], graph, next(iter(unknown), None))
 
     def _describe(self, entity_id: str) -> Described | None:
         row = self._entities.row(entity_id)
         return Described.of(row) if row else None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the graph says for pictures that were found alike; `unknown` is an id that no table has."""
+
+    names: list[Names]
+    graph: tuple[Weighed, ...]
+    unknown: str | None
 
 
 class Lookup:
@@ -214,10 +230,6 @@ class Lookup:
         """Read the columns."""
         self._table = tables.read(path, columns).combine_chunks()
         self._places = {key: place for place, key in enumerate(self._table[columns[0]].to_pylist())}
-
-    def __contains__(self, key: str) -> bool:
-        """Whether the table has the row."""
-        return key in self._places
 
     def row(self, key: str) -> Row | None:
         """The row, or None where there is none."""

@@ -61,7 +61,8 @@ def query(text: str, **said: Any) -> dict[str, Any]:
 def mixed(
     mixer: Mixer, copies: list[dict[str, Any]], entities: list[dict[str, Any]], queries: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    return mixer.mix(copies, [Described.of(one) for one in entities], queries)
+    described = [Described.of(one) for one in entities]
+    return mixer.mix(copies, [one.names for one in described], mixer.graph(described, queries))
 
 
 def weights(rows: list[dict[str, Any]]) -> dict[str, float]:
