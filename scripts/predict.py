@@ -88,7 +88,7 @@ def describe(answers: Sequence[Answer], taxa: int, arguments: argparse.Namespace
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, metavar="MODEL", help="results/PROJECT/models/NAME")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="results/PROJECT/models/NAME, or hf-hub:OWNER/NAME")
     parser.add_argument("pictures", type=Path, metavar="FOLDER", help="folder of pictures, and folders in it")
     parser.add_argument(
         "--taxa",

@@ -13,6 +13,7 @@ import open_clip
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
 
 from kg2clip import openclip
 from kg2clip.device import quiet
@@ -41,7 +42,7 @@ class Model:
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(f"{name} is no model that open_clip can load: {error}") from None
         self._model: Any = model.eval()
-        self.preprocess: Callable[[Image.Image], torch.Tensor] = preprocess
+        self.preprocess, self._normalise = _split(preprocess)
         self.device = device
 
     @property
@@ -51,8 +52,9 @@ class Model:
 
     @torch.inference_mode()
     def embed(self, batch: torch.Tensor) -> Floats:
-        """Normalised embeddings, float32 [n, d], of pictures that `preprocess` made [n, 3, side, side]."""
-        embedded: Floats = self._model.encode_image(batch.to(self.device), normalize=True).float().cpu().numpy()
+        """Normalised embeddings, float32 [n, d], of pictures that `preprocess` made, uint8 [n, 3, side, side]."""
+        pictures = self._normalise(batch.to(self.device).float() / 255)
+        embedded: Floats = self._model.encode_image(pictures, normalize=True).float().cpu().numpy()
         return embedded
 
     def embed_pictures(self, pictures: Sequence[Picture], workers: int, name: str) -> Floats:
@@ -108,6 +110,16 @@ class Model:
         # A baseline's tokenizer from the hub marks them itself.
         encode = getattr(self._tokenizer, "encode", None)
         return encode is not None and any(len(encode(text)) > limit for text in texts)
+
+
+def _split(preprocess: Any) -> tuple[Callable[[Image.Image], torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]:
+    """open_clip's preprocessing in two: a picture to bytes, in the workers; bytes to numbers, a batch at a time.
+
+    The numbers are the same. A picture travels in a quarter of the memory, and takes half of the time of a core.
+    """
+    steps = list(preprocess.transforms)
+    at = next(place for place, step in enumerate(steps) if isinstance(step, transforms.ToTensor))
+    return transforms.Compose([*steps[:at], transforms.PILToTensor()]), transforms.Compose(steps[at + 1 :])
 
 
 class _Decoded(Dataset["torch.Tensor | str"]):

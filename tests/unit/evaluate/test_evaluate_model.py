@@ -132,6 +132,18 @@ def test_predictions_are_those_of_open_clip(
         assert row.scores == pytest.approx(cosines.sort(descending=True).values.numpy(), abs=1e-5)
 
 
+def test_preprocessing_in_two_halves_gives_the_numbers_of_open_clip(model: Path) -> None:
+    with quiet():
+        _, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{model}")
+    loaded = Model(model, torch.device("cpu"))
+    for number, mode in enumerate(("RGB", "L", "RGBA", "CMYK")):
+        noise = np.random.default_rng(number).integers(0, 255, (40, 70, 3), dtype=np.uint8)
+        picture = Image.fromarray(noise).convert(mode)
+        halves = loaded.preprocess(picture)
+        assert halves.dtype == torch.uint8
+        assert torch.equal(loaded._normalise(halves[None].float() / 255)[0], preprocess(picture))
+
+
 def test_shared_names_tie_and_the_lower_label_comes_first(benchmark: Path, model: Path) -> None:
     loaded = Model(model, torch.device("cpu"))
     classifier = loaded.classifier(benchmarks.load(benchmark).names["common"], ["{c}"])
