@@ -12,6 +12,7 @@ from hostile import FAST, HostileWeb, picture
 
 from kg2clip import tars
 from kg2clip.download import fetch
+from kg2clip.download.lanes import Lane
 from kg2clip.download.optout import Robots, opts_out
 from kg2clip.errors import IncompleteError, UserError
 from kg2clip.files import sha256_bytes
@@ -180,6 +181,21 @@ def test_limits_hold_at_the_server(hostile: HostileWeb, harvest: Any) -> None:
     times = [asked.began for asked in hostile.asked]  # robots.txt counts too
     assert times[-1] - times[0] >= 12 * 0.05 * 0.8
     assert min(later - earlier for earlier, later in zip(times, times[4:], strict=False)) > 4 * 0.05 * 0.5
+
+
+def test_turns_lie_on_a_grid_and_an_idle_host_earns_no_credit(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    clock = type("Loop", (), {"time": lambda self: now})()
+    monkeypatch.setattr(fetch.asyncio, "get_running_loop", lambda: clock)
+    host = fetch.Host("a.test", Lane("web", (), 1, connections=2, requests_per_second=10, megabits_per_second=8), None)
+    due = []
+    for late in (0.0, 0.015, 0.0, 5.0, 0.0):
+        now = max(now, now + host.due()) + late
+        host.take_turn()
+        due.append(now + host.due())
+    assert due == pytest.approx([100.1, 100.2, 100.3, 105.4, 105.5])
+    host.pause(3)
+    assert host.due() == pytest.approx(3)
 
 
 def test_bandwidth_holds(hostile: HostileWeb, harvest: Any) -> None:

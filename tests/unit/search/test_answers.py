@@ -128,6 +128,15 @@ def test_the_rate_holds_over_threads() -> None:
     assert max(turns) - began >= 99 / 200
 
 
+def test_a_turn_asked_for_a_little_late_is_not_lost(monkeypatch) -> None:
+    moments, slept = iter([100.0, 100.05, 100.21, 101.0, 101.0]), []
+    monkeypatch.setattr(time, "monotonic", lambda: next(moments))
+    pace = Pace(10)
+    for _ in range(5):
+        pace.wait(slept.append)
+    assert slept == pytest.approx([0.05, 0.1]), "the third came 10 ms late and had its turn, the fourth began anew"
+
+
 def test_what_is_refused_for_one_request_and_what_for_all(tmp_path: Path, monkeypatch) -> None:
     with serve(monkeypatch, lambda path: (400, {}, b"bad words") if "odd" in path else (403, {}, b"go away")):
         answers = Answers(tmp_path, "", 10_000)
