@@ -59,6 +59,8 @@ class TarWriter:
 
 
 _EMPTY = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)
+# Of all bytes but name and size, the checksum's own taken as spaces.
+_EMPTY_SUM = sum(_EMPTY) - sum(_EMPTY[_SIZE]) - sum(_EMPTY[_CHECKSUM]) + 8 * ord(" ")
 
 
 def _header(name: str, size: int) -> bytes:
@@ -68,9 +70,8 @@ def _header(name: str, size: int) -> bytes:
         raise ValueError(f"{name} is longer than {LONGEST_NAME} bytes")
     header = bytearray(_EMPTY)
     header[_NAME] = encoded.ljust(LONGEST_NAME, b"\0")
-    header[_SIZE] = b"%011o\0" % size
-    header[_CHECKSUM] = b" " * 8
-    header[_CHECKSUM] = b"%06o\0 " % sum(header)
+    header[_SIZE] = digits = b"%011o\0" % size
+    header[_CHECKSUM] = b"%06o\0 " % (_EMPTY_SUM + sum(encoded) + sum(digits))
     return bytes(header)
 
 

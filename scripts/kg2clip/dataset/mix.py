@@ -20,6 +20,8 @@ from kg2clip.settings import Settings
 from kg2clip.tables import NAMES, WEB
 from kg2clip.texts import clean, useless
 
+Row = dict[str, Any]
+
 # A field is used where the ones before it gave nothing.
 WEB_FIELDS = ("altText", "caption", "description", "title", "tags")
 TAXONOMIC_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
@@ -34,13 +36,6 @@ class Text(NamedTuple):
     kind: str
     origin: str
     language: str | None = None
-
-
-class Weighed(NamedTuple):
-    """A text with its weight."""
-
-    text: Text
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -85,18 +80,23 @@ class Mixer:
         dataset = settings["dataset"]
         return cls(dataset["alt_text_share"], dataset["text_weights"], site_texts, frozenset(dataset["text_languages"]))
 
-    def graph(self, entities: Iterable[Described], queries: Iterable[Mapping[str, Any]]) -> tuple[Weighed, ...]:
-        """The texts of entities and queries, each once, with weights that sum to 1; none where no kind has a weight."""
+    def graph(self, entities: Iterable[Described], queries: Iterable[Mapping[str, Any]]) -> list[Row]:
+        """The texts of entities and queries as `mix` gives those of a picture that has none of its own.
+
+        None where no kind has a weight.
+        """
         texts: dict[str, list[Text]] = {}
         for text in (*query_texts(queries), *(text for entity in entities for text in entity.texts)):
             for kind in (text.kind, "name") if text.kind in NAMES else (text.kind,):
                 if self.weights.get(kind, 0) > 0:
                     texts.setdefault(kind, []).append(text)
-        return _merge(Weighed(text, self.weights[kind] / len(same)) for kind, same in texts.items() for text in same)
+        return _merge(
+            {**text._asdict(), "weight": self.weights[kind] / len(same)}
+            for kind, same in texts.items()
+            for text in same
+        )
 
-    def mix(
-        self, copies: Sequence[Mapping[str, Any]], names: Sequence[Names], graph: Sequence[Weighed]
-    ) -> list[dict[str, Any]]:
+    def mix(self, copies: Sequence[Mapping[str, Any]], names: Sequence[Names], graph: list[Row]) -> list[Row]:
         """The texts of a picture, the heaviest first.
 
         Args:
@@ -111,16 +111,16 @@ class Mixer:
             UserError: no text is left.
         """
         web = self._web_texts(copies, names) if self.share > 0 else []
-        share = 0.0 if not web else self.share if graph else 1.0
-        own = [Weighed(text, share / len(web)) for text in web]
-        merged = _merge([*own, *(Weighed(text, (1 - share) * weight) for text, weight in graph)])
-        if not merged:
+        share = self.share if graph else 1.0
+        if not web and not graph:
             raise UserError(
                 f"the picture {copies[0]['candidateID']} has no text: give a kind of text that exists a weight above 0"
                 " in dataset.text_weights, or raise dataset.alt_text_share"
             )
-        rows = [{**text._asdict(), "weight": weight} for text, weight in merged]
-        return sorted(rows, key=lambda row: (-round(row["weight"], 12), row["text"]))
+        if not web:
+            return graph
+        own = ({**text._asdict(), "weight": share / len(web)} for text in web)
+        return _merge([*own, *({**row, "weight": (1 - share) * row["weight"]} for row in graph)])
 
     def _web_texts(self, copies: Sequence[Mapping[str, Any]], names: Sequence[Names]) -> list[Text]:
         for field_name in WEB_FIELDS:
@@ -158,18 +158,20 @@ def _all_names(entity: Mapping[str, Any]) -> list[str]:
     return [name for name in named if name]
 
 
-def _merge(weighed: Iterable[Weighed]) -> tuple[Weighed, ...]:
+def _merge(rows: Iterable[Row]) -> list[Row]:
     """Equal texts become one, their weights added; the heaviest of them says the kind. Weights then sum to 1."""
+    merged: dict[str, Row] = {}
     sums: dict[str, float] = {}
-    heaviest: dict[str, Weighed] = {}
-    for one in weighed:
-        text, weight = one
+    for row in rows:
+        text, weight = row["text"], row["weight"]
         if weight > 0:
-            sums[text.text] = sums.get(text.text, 0.0) + weight
-            if text.text not in heaviest or weight > heaviest[text.text].weight:
-                heaviest[text.text] = one
+            if text not in merged or weight > merged[text]["weight"]:
+                merged[text] = row
+            sums[text] = sums.get(text, 0.0) + weight
     total = math.fsum(sums.values())
-    return tuple(Weighed(one.text, sums[text] / total) for text, one in heaviest.items())
+    for text, row in merged.items():
+        row["weight"] = sums[text] / total
+    return sorted(merged.values(), key=lambda row: (-round(row["weight"], 12), row["text"]))
 
 
 def query_texts(queries: Iterable[Mapping[str, Any]]) -> Iterator[Text]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from kg2clip import tables, tars
 from kg2clip.dataset import index
-from kg2clip.dataset.mix import Described, Mixer, Weighed
+from kg2clip.dataset.mix import Described, Mixer
 from kg2clip.dataset.plan import COPY_FIELDS, Inputs, Plan, Shard, planned
 from kg2clip.errors import UserError
 from kg2clip.files import sha256_bytes, sha256_file
@@ -219,7 +219,7 @@ class Found:
     """What the graph says for pictures that were found alike; `unknown` is an id that no table has."""
 
     names: list[Names]
-    graph: tuple[Weighed, ...]
+    graph: list[Row]
     unknown: str | None
 
 
