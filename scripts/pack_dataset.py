@@ -49,7 +49,8 @@ def main() -> None:
         packed = pack(inputs, folder, config, removed, max(1, arguments.workers), code_hash("pack_dataset"))
         counts = finish(folder, packed.shards, inputs.entities, config, _date(packed.newest))
     counts |= {"removed": packed.removed}
-    provenance.write(arguments.provenance, "pack_dataset", config, SECTIONS, counts, PACKAGES)
+    taken_down = removals.digest(config["dataset"]["removed"])
+    provenance.write(arguments.provenance, "pack_dataset", config, SECTIONS, counts, PACKAGES, takenDown=taken_down)
 
 
 def _date(text: str) -> datetime:

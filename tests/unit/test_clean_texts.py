@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from kg2clip import texts
 from kg2clip.languages import Names, guess_language
 from kg2clip.texts import MAX_CHARACTERS, clean, useless, without_site
 
@@ -120,6 +123,24 @@ def test_the_name_of_the_site_is_no_text(title: str | None, host: str | None, le
 )
 def test_useless(text: str, reason: str | None) -> None:
     assert useless(clean(text) or "") == reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '  a  bee, it\'s 5 > 4; 50 % ("x") #1 ~ `y` \\ {z} | w ',
+        "File:My_bee.jpg",
+        "Image: a b.PNG",
+        "word " * 200,
+        "x" * 600,
+        "-",
+        "...",
+    ],
+)
+def test_a_text_that_needs_no_mending_is_what_mending_makes_of_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = clean(text)
+    monkeypatch.setattr(texts, "_SUSPICIOUS", re.compile(""))  # everything is mended
+    assert clean(text) == quick
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kg2clip import codehash
+from kg2clip import codehash, removals
 from kg2clip.files import read_json
 from kg2clip.settings import Settings, tracked
 
@@ -94,6 +94,9 @@ def _changed(job: Job, config: Settings, provenance: Path) -> str:
     code = facts.get("codeHash")
     if job.rule not in WITHOUT_CODE and code and code != codehash.code_hash(job.rule):
         told.append("the code of this step")
+    listed = config["dataset"]["removed"]
+    if facts.get("takenDown", removals.digest(listed)) != removals.digest(listed):
+        told.append(f"the list of pictures that were taken down ({listed})")
     return f"changed: {'; '.join(told)}" if told else "its settings or its code changed"
 
 

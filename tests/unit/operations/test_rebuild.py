@@ -14,7 +14,7 @@ from unit.report.conftest import Run as Made
 from unit.report.conftest import jpeg, noise_picture
 
 import rebuild as program
-from kg2clip import settings, tables, web
+from kg2clip import removals, settings, tables, web
 from kg2clip.errors import IncompleteError, UserError
 from kg2clip.files import sha256_bytes
 from kg2clip.operations import rebuild
@@ -89,6 +89,21 @@ def test_a_bundles_config_reaches_nothing_here() -> None:
     own = settings.complete(rebuild.own_config(config, "ours", "me@x.test"), "test")
     assert "folder" not in own["search"]["sources"] and own["download"]["private_hosts"] == []
     assert (own["project"], own["contact"]) == ("ours", "me@x.test")
+
+
+def test_what_was_taken_down_before_the_bundle_was_made_is_not_fetched(finished: Made, tmp_path: Path) -> None:
+    manifest = finished.folder / "dataset" / "manifest.parquet"
+    first, *others = tables.read(manifest).to_pylist()
+    tables.write(others, tables.DATASET, manifest)
+    finished.settings["dataset"]["removed"] = str(tmp_path / "removed.csv")
+    removals.add(tmp_path / "removed.csv", [{"candidateID": first["key"], "reason": "asked"}])
+    report(finished)
+    bundle(finished.folder, finished.settings, tmp_path / "bundle", Choice())
+    (tmp_path / "removed.csv").unlink()  # it is of their machine
+    place, config = rebuild.prepare(tmp_path / "bundle", tmp_path / "again", "")
+    wanted = tables.read(place.folder / "search" / "kept.parquet")["candidateID"].to_pylist()
+    assert sorted(wanted) == sorted(row["key"] for row in others)
+    assert removals.keys(config["dataset"]["removed"]) == [first["key"]]
 
 
 def test_a_bundle_that_is_not_whole_is_not_rebuilt(finished: Made, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kg2clip import codehash, provenance, settings
+from kg2clip import codehash, provenance, removals, settings
 from kg2clip.operations import why
 from kg2clip.operations.why import Job
 
@@ -54,6 +54,16 @@ def test_a_changed_setting_is_named_with_both_values_and_the_rest_follows(tmp_pa
         "decide_pictures: changed: curate.min_side (64 before, 128 now)",
         "and what follows from that: train_model",
     ]
+
+
+def test_the_list_of_pictures_taken_down_is_named(tmp_path: Path) -> None:
+    listed = tmp_path / "removed.csv"
+    now = config(curate={"min_side": 64}, dataset={"removed": str(listed)})
+    facts = {"takenDown": removals.digest(listed)}
+    provenance.write(tmp_path / "decide_pictures.json", "decide_pictures", now, ("curate",), {}, **facts)
+    removals.add(listed, [{"candidateID": "a"}])
+    lines = list(why.explain(why.read_jobs(DRY_RUN), now, tmp_path))
+    assert lines[0] == f"decide_pictures: changed: the list of pictures that were taken down ({listed})"
 
 
 def test_changed_code_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
