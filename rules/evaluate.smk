@@ -7,6 +7,7 @@ rule evaluate_model:
         benchmark=lambda wildcards: f"{BENCHMARKS[wildcards.benchmark]['path']}/test/nshards.txt",
         dataset="<results>/dataset/manifest.parquet",
         entities="<results>/knowledge/entities.parquet",
+        decisions="<results>/curate/decisions.parquet",
     output:
         predictions="<results>/evaluation/{experiment}/{benchmark}.parquet",
         provenance="<results>/provenance/evaluate_model.{experiment}.{benchmark}.json",
@@ -28,7 +29,7 @@ rule evaluate_model:
     shell:
         "python scripts/evaluate_model.py --model {params.model} --benchmark-name {wildcards.benchmark}"
         " --benchmark {params.benchmark_path} --dataset {input.dataset} --entities {input.entities}"
-        " --output {output.predictions} --threads {threads} --provenance {output.provenance} 2>&1 | tee {log}"
+        " --decisions {input.decisions} --output {output.predictions} --threads {threads} --provenance {output.provenance} 2>&1 | tee {log}"
 
 
 rule gather_scores:

@@ -28,7 +28,7 @@ from kg2clip.evaluate.model import Model
 from kg2clip.evaluate.names import templates_of
 from kg2clip.evaluate.predictions import Classes, Split, few_shot, zero_shot
 from kg2clip.evaluate.retrieval import retrieve
-from kg2clip.evaluate.seen import seen_classes
+from kg2clip.evaluate.seen import met_pictures, seen_classes
 from kg2clip.evaluate.zeroshot import Classifier, Floats
 
 SECTIONS = ("seed", "evaluate.name_forms", "evaluate.prompts", "evaluate.few_shot")
@@ -104,7 +104,8 @@ def classify(
     if arguments.dataset and arguments.entities:
         seen = seen_classes(benchmark, arguments.dataset, arguments.entities)
     classes = Classes.of(benchmark, seen)
-    splits = [Split.of(split, pictures[split], embedded[split]) for split in pictures]
+    met = met_pictures(arguments.decisions, arguments.benchmark_name) if arguments.decisions else None
+    splits = [Split.of(split, pictures[split], embedded[split], met) for split in pictures]
     classifiers = {
         (form, prompts): model.classifier(benchmark.names[form], templates_of(written))
         for form in forms
@@ -120,6 +121,7 @@ def classify(
         "classes": benchmark.classes,
         "devSplit": "dev" in benchmark.splits,
         "probes": len(probes),
+        "picturesMet": None if met is None else len(met),
         "classesSeen": {str(value): seen.count(value) for value in (True, False, None)},
         "formsWithoutNames": [form for form in evaluate["name_forms"] if form not in forms],
         "forms": {form: dict(name_counts(benchmark, form, pictures, classifiers)) for form in forms},
@@ -163,6 +165,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--benchmark", type=Path, required=True, metavar="FOLDER", help="the benchmark's folder")
     parser.add_argument("--dataset", type=Path, metavar="FILE", help="dataset/manifest.parquet, to tell seen taxa by")
     parser.add_argument("--entities", type=Path, metavar="FILE", help="knowledge/entities.parquet, for the same")
+    parser.add_argument(
+        "--decisions",
+        type=Path,
+        metavar="FILE",
+        help="curate/decisions.parquet, to tell pictures that were met",
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the table of predictions")
     parser.add_argument("--provenance", type=Path, required=True, metavar="FILE", help="provenance of this step (JSON)")
     parser.add_argument("--threads", type=int, metavar="N", help="cores to compute with (default: all)")

@@ -225,6 +225,8 @@ PREDICTIONS = pa.schema(
         ("temperature", pa.float32()),  # divides the scale; fitted on the dev split for this form and these prompts
         ("kingdom", text),  # of the label, where the benchmark tells it
         ("seen", pa.bool_()),  # whether the dataset has a picture of the label's taxon; null: no telling
+        # whether the harvest met this picture, a copy of it, or its observation; none of them is in the dataset
+        ("met", pa.bool_()),
     ]
 )
 
@@ -264,8 +266,8 @@ GROUP_SCORES = pa.schema(
         ("benchmark", text),
         ("nameForm", text),
         ("prompts", text),  # those chosen on dev
-        ("grouping", text),  # kingdom, seen
-        ("group", text),  # Metazoa ...; seen, unseen
+        ("grouping", text),  # kingdom, seen, met
+        ("group", text),  # Metazoa ...; seen, unseen; met, not met
         ("metric", text),  # top1, top5, macro, on the test split, among all classes
         ("value", pa.float64()),
         ("low", pa.float64()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,17 +29,20 @@ class Split:
     keys: list[str]
     labels: NDArray[np.int32]  # [n]
     embedded: Floats  # [n, d], normalised
+    met: NDArray[Any]  # [n]: bool, or None where it is not known (seen.met_pictures)
 
     @classmethod
-    def of(cls, name: str, pictures: Sequence[Picture], embedded: Floats) -> Split:
-        """Keys and labels of the pictures, beside their embeddings."""
+    def of(cls, name: str, pictures: Sequence[Picture], embedded: Floats, met: Container[str] | None) -> Split:
+        """Keys and labels of the pictures, beside their embeddings; `met` holds those that the harvest met."""
+        keys = [picture.key for picture in pictures]
         labels = np.array([picture.label for picture in pictures], np.int32)
-        return cls(name, [picture.key for picture in pictures], labels, embedded)
+        known = [None if met is None else f"{name}/{key}" in met for key in keys]
+        return cls(name, keys, labels, embedded, np.array(known, object))
 
     def only(self, wanted: NDArray[Any]) -> Split:
         """Some of the pictures, by a mask or by their places."""
         keys = np.array(self.keys, object)[wanted].tolist()
-        return Split(self.name, keys, self.labels[wanted], self.embedded[wanted])
+        return Split(self.name, keys, self.labels[wanted], self.embedded[wanted], self.met[wanted])
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ def _table(
         "temperature": [temperature] * count,
         "kingdom": [classes.kingdoms[label] for label in split.labels],
         "seen": [classes.seen[label] for label in split.labels],
+        "met": split.met.tolist(),
     }
     return pa.table({name: pa.array(columns[name], type=tables.PREDICTIONS.field(name).type) for name in columns})
 

@@ -24,7 +24,7 @@ RECALLS = {"r1": 1, "r5": 5, "r10": 10}  # retrieval: a right one among so many
 DIRECTIONS = {"picture": "picture to text", "text": "text to picture"}
 RUNGS = {"genus": 1, "family": 2, "order": 3, "class": 4}  # heights up to which the best label is right to the rank
 COLUMNS = ["key", "split", "label", "nameForm", "prompts", "top", "heights", "confidence", "calibrated"]
-COLUMNS += ["kingdom", "seen"]
+COLUMNS += ["kingdom", "seen", "met"]
 INTERVAL = (2.5, 97.5)  # percentiles: 95 %
 
 Counts = NDArray[np.int64]
@@ -188,13 +188,16 @@ def further_metrics(answers: pd.DataFrame) -> Iterator[tuple[str, float]]:
 
 
 def group_scores(answers: pd.DataFrame, about: Mapping[str, str], resamplings: int, seed: int) -> list[Row]:
-    """Scores by kingdom, and by whether the dataset shows the taxon, as rows of tables.GROUP_SCORES.
+    """Scores by kingdom, by whether the dataset shows the taxon and the harvest met the picture: tables.GROUP_SCORES.
 
     Only where there are two groups at least: one alone is the whole.
     """
-    named = answers.assign(seen=answers["seen"].map({True: "seen", False: "unseen"}))
+    named = answers.assign(
+        seen=answers["seen"].map({True: "seen", False: "unseen"}),
+        met=answers["met"].map({True: "met", False: "not met"}),
+    )
     rows = []
-    for grouping in ("kingdom", "seen"):
+    for grouping in ("kingdom", "seen", "met"):
         groups = list(named.groupby(grouping, sort=True))
         for name, group in groups if len(groups) > 1 else ():
             hits = class_hits(group)

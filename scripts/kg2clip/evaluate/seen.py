@@ -1,4 +1,4 @@
-"""Which classes of a benchmark the dataset shows: the others are zero-shot in the strict sense."""
+"""What the harvest knows of a benchmark: classes that the dataset shows, and pictures that it met on the web."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from kg2clip import tables
@@ -25,6 +26,16 @@ def seen_classes(benchmark: Benchmark, dataset: Path, entities: Path) -> list[bo
     found = [entity or by_name.get(name) for entity, name in zip(benchmark.entities, scientific, strict=True)]
     known = {row["entityID"] for row in names}
     return [entity in shown if entity in known else None for entity in found]
+
+
+def met_pictures(decisions: Path, benchmark: str) -> set[str]:
+    """The pictures (split/key) of a benchmark that the harvest met: themselves, copies, others of their observation.
+
+    They left the dataset, so a model of ours has not seen them. Models of others may have, for they are on the web.
+    """
+    wanted = ds.field("benchmark") == benchmark
+    found = ds.dataset(decisions).to_table(["benchmarkKey"], filter=wanted)["benchmarkKey"]
+    return {str(key) for key in found.unique().to_pylist()}
 
 
 def _shown(dataset: Path) -> set[str]:

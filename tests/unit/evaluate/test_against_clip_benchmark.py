@@ -22,7 +22,7 @@ def test_zero_shot_classification() -> None:
     names = known.normalised(known.normalised(made.names).mean(axis=1))
     labels = np.arange(known.CLASSES, dtype=np.int32)
     keys = [str(number) for number in range(len(made.labels))]
-    split = Split("test", keys, made.labels.astype(np.int32), known.normalised(made.pictures))
+    split = Split("test", keys, made.labels.astype(np.int32), known.normalised(made.pictures), np.full(len(keys), None))
     classes = Classes(Ladder([{} for _ in labels]), [None for _ in labels], [None for _ in labels])
     classifier = Classifier(labels, names, np.arange(known.CLASSES), [], [])
     table = pa.concat_tables(zero_shot([split], "common", "bare", classifier, classes, 100.0))

@@ -149,6 +149,9 @@ def test_groups_are_scored_where_there_are_several() -> None:
     assert top1["pictures"].to_dict() == {"Fungi": 1, "Metazoa": 3}
     frame = told(rows("test", "bare", ANSWERS), kingdom=[None] * 5, seen=[True, True, True, False, None])
     assert {row["group"] for row in group_scores(frame, ABOUT, 100, seed=1)} == {"seen", "unseen"}
+    frame = told(rows("test", "bare", ANSWERS), kingdom=[None] * 5, met=[True, False, False, False, True])
+    top1 = {row["group"]: row for row in group_scores(frame, ABOUT, 100, seed=1) if row["metric"] == "top1"}
+    assert top1["met"]["value"] == 0.5 and top1["not met"]["value"] == pytest.approx(1 / 3)
 
 
 def test_recall_of_retrieval_by_hand() -> None:

@@ -19,7 +19,7 @@ from kg2clip.evaluate.hierarchy import Ladder
 from kg2clip.evaluate.predictions import Classes, Split, few_shot
 from kg2clip.evaluate.probe import Probe, draw
 from kg2clip.evaluate.retrieval import first_right, retrieve
-from kg2clip.evaluate.seen import seen_classes
+from kg2clip.evaluate.seen import met_pictures, seen_classes
 from kg2clip.evaluate.zeroshot import Classifier, best_labels
 
 CPU = torch.device("cpu")
@@ -130,7 +130,7 @@ def test_a_probe_finds_the_optimum_of_its_regression(cells: int, monkeypatch: py
 
 def test_more_pictures_make_better_probes_and_the_draw_is_fixed() -> None:
     dev, test = (
-        Split(name, [f"{name}{n}" for n in range(600)], *made(20, 30, seed, 1.2)[::-1])
+        Split(name, [f"{name}{n}" for n in range(600)], *made(20, 30, seed, 1.2)[::-1], np.array([None] * 600))
         for name, seed in (("dev", 1), ("test", 2))
     )
     classes = Classes(Ladder([{}] * 20), [None] * 20, [None] * 20)
@@ -163,3 +163,15 @@ def test_seen_classes(tmp_path: Path) -> None:
     # By its id; by its name; two genera of the name; not in the graph; nameless.
     expected = [True, False, None, None, None]
     assert seen_classes(benchmark, tmp_path / "manifest.parquet", tmp_path / "entities.parquet") == expected
+
+
+def test_pictures_that_the_harvest_met(tmp_path: Path) -> None:
+    found = [("birds", "test/a"), ("birds", "test/a"), ("birds", "dev/b"), ("others", "test/c"), (None, None)]
+    rows = [{"candidateID": str(n), "benchmark": name, "benchmarkKey": key} for n, (name, key) in enumerate(found)]
+    tables.write(rows, tables.DECISIONS, tmp_path / "decisions.parquet")
+    met = met_pictures(tmp_path / "decisions.parquet", "birds")
+    assert met == {"test/a", "dev/b"}
+    pictures = [Picture(key, 0, Path(), 0, 0) for key in ("a", "b")]
+    assert Split.of("test", pictures, np.eye(2, dtype=np.float32), met).met.tolist() == [True, False]
+    split = Split.of("test", pictures, np.eye(2, dtype=np.float32), None)
+    assert split.only(np.array([False, True])).met.tolist() == [None]
