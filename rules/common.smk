@@ -5,8 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
-
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from kg2clip import codehash, removals
@@ -14,10 +12,13 @@ from kg2clip import settings as checked
 from kg2clip.download.lanes import batch_names
 from kg2clip.errors import UserError
 from kg2clip.search.order import searches
+from kg2clip.train import recipe as recipes
 
 try:
     source = ", ".join(map(str, workflow.configfiles)) or "the config"
     config.update(checked.complete(dict(config), source))
+    for experiment in config["train"]["experiments"]:
+        recipes.load(config, experiment)  # a mistake is told now, not after the harvest
 except UserError as error:
     sys.exit(
         f"error: {error}"
@@ -74,16 +75,9 @@ def taken_down():
 
 
 def recipe_of(experiment):
-    """All values that an experiment trains with, as text, and the version that stands for the trainer's code."""
-    wanted = config["train"]["experiments"][experiment]
-    recipe = yaml.safe_load(
-        Path(
-            workflow.basedir, "config", "recipes", f"{wanted['recipe']}.yaml"
-        ).read_text()
-    )
+    """All that makes a training run the one that it is, as text; the version in it stands for the trainer's code."""
     return json.dumps(
-        [recipe, wanted, config["seed"], config["train"]["recipe_version"]],
-        sort_keys=True,
+        recipes.load(config, experiment).identity(config, experiment), sort_keys=True
     )
 
 
@@ -99,6 +93,14 @@ def model_files(wildcards):
         return []
     files = ["open_clip_model.safetensors", "open_clip_config.json"]
     return [f"{model_name(wildcards)}/{file}" for file in files]
+
+
+def start_of(experiment):
+    """The weights that an experiment starts from: another experiment's, a model folder's, or none."""
+    folder = recipes.load(config, experiment).start(
+        Path(f"results/{config['project']}/models")
+    )
+    return [folder / "open_clip_model.safetensors"] if folder else []
 
 
 def grows(amount):

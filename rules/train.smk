@@ -4,6 +4,7 @@
 rule train_model:
     input:
         dataset="<results>/dataset/manifest.parquet",
+        start=lambda wildcards: start_of(wildcards.experiment),
     output:
         model_config="<results>/models/{experiment}/open_clip_config.json",
         weights="<results>/models/{experiment}/open_clip_model.safetensors",
@@ -20,10 +21,12 @@ rule train_model:
     resources:
         mem_mb=grows(32000),
         runtime=1440,
+        gpu=0,
     params:
         # No hash of the code: a comment must not retrain a model. config: train.recipe_version stands for it.
         recipe=lambda wildcards: recipe_of(wildcards.experiment),
         folder=subpath(output.metrics, parent=True),
     shell:
         "python scripts/train_model.py --dataset {input.dataset} --experiment {wildcards.experiment}"
-        " --output {params.folder} --threads {threads} --provenance {output.provenance} 2>&1 | tee {log}"
+        " --output {params.folder} --threads {threads} --processes {resources.gpu}"
+        " --provenance {output.provenance} 2>&1 | tee {log}"

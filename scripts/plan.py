@@ -108,7 +108,7 @@ def calls_made(folder: Path) -> int:
 
 def plan_training(config: settings.Settings, experiment: str, pictures: int) -> TrainingPlan:
     """Pairs seen and GPU hours of an experiment."""
-    read = recipe.load(config, experiment)
+    read = recipe.load(config, experiment).fitted(pictures)
     model = read.model_cfg or estimate.known_model(read.model or "")
     pairs = read.total_steps(pictures) * read.batch_size
     hours = None

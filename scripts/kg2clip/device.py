@@ -7,12 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported, so it stands before open_clip
-# Read when torch loads OpenMP. Threads that wait for each other give their core away instead of spinning: on two cores
-# with two busy neighbours a training step of the demo was five times faster so (120 pictures a second against 23).
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+import kg2clip.torch_environment  # noqa: F401  (first)
 
-import torch
+import torch  # isort: skip
 
 from kg2clip.errors import UserError
 

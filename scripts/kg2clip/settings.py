@@ -12,6 +12,7 @@ import copy
 import difflib
 import json
 import os
+from collections.abc import Container
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ TEXTS = ROOT / "config" / "texts"  # how often which kind of text is drawn, by n
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML was built with libyaml
 ENVIRONMENT = "KG2CLIP_CONFIG"
 MAX_BATCHES = 100  # design 6.1: a small graph of jobs
+SEED = "-seed"  # between an experiment's name and the number of its seed, from the second on
 
 Settings = dict[str, Any]
 
@@ -75,7 +77,14 @@ def complete(content: Any, source: str) -> Settings:
         raise UserError("\n".join([f"{source} can't be used:", *(f"  {message}" for message in messages)]))
     for benchmark in filled["evaluate"]["benchmarks"].values():
         benchmark["path"] = benchmark["path"].replace("{project}", filled["project"])
+    filled["train"]["experiments"] = _each_seed(filled["train"])
     return dict(filled)
+
+
+def repeated(experiment: str, experiments: Container[str]) -> str:
+    """The experiment of which another is a repetition with a further seed (main for main-seed2); else itself."""
+    first, _, number = experiment.rpartition(SEED)
+    return first if number.isdigit() and first in experiments else experiment
 
 
 @cache
@@ -95,6 +104,16 @@ def tracked(settings: Settings, *sections: str) -> Settings:
             value = value.get(part) if value is not None else None
         picked[section] = _without_untracked(value, _subschema(schema, section.split(".")))
     return picked
+
+
+def _each_seed(train: Settings) -> dict[str, Settings]:
+    """The experiments, each once for each of its seeds, with the recipe that it takes."""
+    experiments = {}
+    for name, wanted in train["experiments"].items():
+        own = {"recipe": train["recipe"], **{key: value for key, value in wanted.items() if key != "seeds"}}
+        for number in range(1, wanted.get("seeds", 1) + 1):
+            experiments[name if number == 1 else f"{name}{SEED}{number}"] = own
+    return experiments
 
 
 def _fill(content: dict[str, Any], schema: dict[str, Any]) -> None:

@@ -35,6 +35,12 @@ UNRUN = {
     "rsync -av --exclude checkpoints cluster:kg2clip/results/bumblebees/models/main .": "needs a cluster of the reader's",
     "cp -r profiles/slurm profiles/mysite": "done by the fixture `mysite`, which removes it again",
     "snakemake --profile local --unlock": "would take the lock from a run of this clone; test_chain unlocks a run of its own",
+    "python scripts/fetch_model.py hf-hub:imageomics/bioclip models/bioclip":
+        "asks the Hugging Face Hub; test_fetch_model fetches from a folder",
+    "srun --nodes 2 --ntasks-per-node 1 python scripts/train_model.py --dataset results/birds/dataset/manifest.parquet"
+    " --experiment main --output results/birds/models/main"
+    " --provenance results/birds/provenance/train_model.main.json --processes 4":
+        "needs a cluster of the reader's with GPUs",
     "caffeinate -i": "a program of macOS",
     "PYTHONPATH=scripts python -c \"from pathlib import Path; from kg2clip.mirror import faults; faults.write_into(Path('docs/mirror.md'))\"":
         "writes docs/mirror.md, which a test of the mirror holds against the code",

@@ -4,4 +4,4 @@ The models and the tokenizer are open_clip's; the loop and the loader are ours, 
 have no seed for their order and can't resume inside an epoch (design 6.8, reference/training.md 1).
 """
 
-import kg2clip.device  # noqa: F401  (keeps open_clip offline: must be read before it)
+import kg2clip.torch_environment  # noqa: F401  (before torch and open_clip)

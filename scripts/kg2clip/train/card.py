@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 import yaml
 
+from kg2clip.train.loop import Run
 from kg2clip.train.recipe import Recipe
 
 CARD = """---
@@ -17,7 +19,7 @@ tags: [clip, kg2clip]
 # {experiment}
 
 A CLIP model made by kg2clip from pictures found through a knowledge graph (method of EntityNet, arXiv 2505.02746),
-trained from fresh weights. Its evaluation stands in the project's report.
+trained from {start}. Its evaluation stands in the project's report.
 
 ```python
 import open_clip
@@ -55,70 +57,87 @@ groups are known better than others.
 
 
 def metrics(
-    experiment: str,
-    recipe: Recipe,
-    steps: int,
-    pictures: int,
-    parameters: int,
-    flops_per_pair: int,
-    seconds: float,
-    history: list[dict[str, float]],
-    hashes: dict[str, str],
+    experiment: str, run: Run, pictures: int, text_mix: dict[str, float], hashes: dict[str, str]
 ) -> dict[str, Any]:
     """The figures of a finished run, for metrics.json.
 
     Args:
         experiment: its name.
-        recipe: its values.
-        steps: optimiser steps made.
-        pictures: pictures of the dataset.
-        parameters: weights of the model.
-        flops_per_pair: of training on one pair.
-        seconds: of computing, over all sessions of the run.
-        history: one entry for each line of the log.
-        hashes: dataHash and recipeHash.
+        run: the run.
+        pictures: that it trained on.
+        text_mix: share of each kind of texts in what it drew.
+        hashes: of data, recipe and weights.
     """
-    samples = steps * recipe.batch_size
+    recipe, seconds = run.recipe, run.seconds
+    samples = run.steps * recipe.batch_size
+    hours = seconds * run.world.size / 3600 if run.machine.device.type == "cuda" else None
     return {
         "experiment": experiment,
         **hashes,
+        "startedFrom": recipe.pretrained,
         "pictures": pictures,
-        "steps": steps,
+        "steps": run.steps,
         "batchSize": recipe.batch_size,
         "samplesSeen": samples,
         "epochs": round(samples / pictures, 4),
-        "parameters": parameters,
-        "flopsPerPair": flops_per_pair,
-        "flops": flops_per_pair * samples,
+        "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+        "flopsPerPair": run.flops_per_pair,
+        "flops": run.flops_per_pair * samples,
+        "processor": processor(run.machine.device),
+        "processes": run.world.size,
         "seconds": round(seconds, 1),
+        "gpuHours": None if hours is None else round(hours, 3),
+        "kilowattHours": None if run.joules is None else round(run.joules / 3.6e6, 4),
         "imagesPerSecond": round(samples / seconds, 1) if samples else None,
-        "finalLoss": history[-1]["loss"] if history else None,
-        "history": history,
+        "mfu": _mean(entry["mfu"] for entry in run.history),
+        "dataWaitShare": _mean(entry["dataWaitShare"] for entry in run.history),
+        "memoryGB": max((entry["memoryGB"] or 0 for entry in run.history), default=None),
+        "textMix": text_mix,
+        "finalLoss": run.history[-1]["loss"] if run.history else None,
+        "history": run.history,
     }
+
+
+def processor(device: torch.device) -> str:
+    """The name of a GPU, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def model_card(
     facts: dict[str, Any], recipe: Recipe, device: str, licenses: dict[str, int], sources: dict[str, int]
 ) -> str:
     """The model card in Markdown, with the header that model hubs read."""
-    values = {key: value for key, value in asdict(recipe).items() if value is not None}
     training = [
         ("steps", f"{facts['steps']:,} of {facts['batchSize']:,} pairs"),
         ("pairs seen", f"{facts['samplesSeen']:,} ({facts['epochs']:g} epochs)"),
         ("weights", f"{facts['parameters']:,}"),
+        ("started from", recipe.pretrained or "fresh weights"),
         ("cost", f"{facts['flops']:.3g} FLOPs (estimate: three forward passes; two FLOPs per multiply-add)"),
         ("time", f"{facts['seconds']:,.0f} s on {device}"),
+        ("GPU hours", _or_unknown(facts["gpuHours"])),
+        ("energy of the GPUs", _or_unknown(facts["kilowattHours"], " kWh")),
+        ("texts drawn", ", ".join(f"{kind} {share:.0%}" for kind, share in facts["textMix"].items())),
         ("data hash", facts["dataHash"]),
         ("recipe hash", facts["recipeHash"]),
     ]
     return CARD.format(
         experiment=facts["experiment"],
+        start=f"the model `{recipe.pretrained}`" if recipe.pretrained else "fresh weights",
         training=_table(("", ""), training),
-        recipe=yaml.safe_dump(values, sort_keys=False),
+        recipe=yaml.safe_dump(recipe.said(), sort_keys=False),
         pictures=facts["pictures"],
         licenses=_table(("licence", "pictures"), licenses.items()),
         sources=_table(("source", "pictures"), sources.items()),
     )
+
+
+def _or_unknown(value: float | None, unit: str = "") -> str:
+    return "not measured" if value is None else f"{value:g}{unit}"
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 4) if known else None
 
 
 def _table(head: tuple[str, str], rows: Any) -> str:

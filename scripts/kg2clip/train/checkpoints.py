@@ -27,13 +27,17 @@ class Checkpoints:
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Write the state after `step` steps; older checkpoints beyond the last two go, those of other runs first."""
-        path = self._folder / f"{self._prefix}-{step:08d}.pt"
+        path = self.path(step)
         with atomic_path(path) as temporary:
             torch.save(state, temporary)
         facts = {"step": step, **self._run, "sha256": sha256_file(path), "written": provenance.now()}
         write_json(path.with_suffix(".json"), facts)
         self._prune(path)
         return path
+
+    def path(self, step: int) -> Path:
+        """Where the state after `step` steps is kept."""
+        return self._folder / f"{self._prefix}-{step:08d}.pt"
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The state of the run's newest checkpoint whose bytes are as they were written, or None."""

@@ -9,12 +9,11 @@ knows which process does the work.
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import math
 import os
 import signal
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Generator, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -35,13 +34,13 @@ from kg2clip.errors import UserError
 from kg2clip.files import sha256_bytes
 from kg2clip.identifiers import stable_hash
 from kg2clip.train.recipe import Recipe
+from kg2clip.train.world import ALONE, World, die_with_parent
 
 # Samples that one process prepares at a time: 10 MB at 224 px, since /dev/shm is often small (64 MB in Docker).
 PIECE = 64
 TRAIN = "train"  # the split that is trained on; val and test are for judging
 OPEN_SHARDS = 256  # file handles a process keeps; a common limit is 1024
 REMEMBERED_TEXTS = 1 << 16  # captions of a graph repeat: tokens of so many are kept
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Batch(NamedTuple):
@@ -50,6 +49,7 @@ class Batch(NamedTuple):
     images: torch.Tensor  # uint8 [n, 3, size, size], RGB
     tokens: torch.Tensor  # int64 [n, context]
     captions: torch.Tensor  # int64 [n]: equal for equal tokens
+    entities: torch.Tensor  # int64 [n]: equal for pictures of the same entities
 
 
 def generator(*parts: object) -> np.random.Generator:
@@ -63,18 +63,21 @@ class Samples:
     Flat arrays, which all processes share.
     """
 
-    def __init__(self, manifest: Path) -> None:
-        """Read a manifest (tables.DATASET).
+    def __init__(self, manifest: Path, recipe: Recipe | None = None) -> None:
+        """Read a manifest (tables.DATASET), all of it or what a recipe trains on.
 
         Raises:
             UserError: it is missing or torn, holds nothing to train on, a sample without text, or names a missing or
                 short shard.
         """
-        columns = ["key", "split", "shard", "offset", "size", "sha256", "texts", "license", "source"]
+        columns = ["key", "split", "shard", "offset", "size", "sha256", "entityIDs", "queryIDs", "texts"]
+        columns += ["license", "source"]
         table = tables.read(manifest, columns)
         table = table.filter(pc.equal(table["split"], TRAIN))
         if not table.num_rows:
             raise UserError(f"{manifest} holds no picture to train on; see the report for where they were dropped")
+        if recipe:
+            table = choose(table, recipe)
         self.folder = manifest.parent
         self.keys = _strings(table["key"])
         self.digests = _strings(table["sha256"])
@@ -85,7 +88,10 @@ class Samples:
         shards = table["shard"].combine_chunks().dictionary_encode()
         self.shards: list[str] = shards.dictionary.to_pylist()
         self.shard_numbers = shards.indices.to_numpy()
+        self.entities = _entity_numbers(table["entityIDs"])
         self._read_texts(table["texts"], manifest)
+        if recipe and recipe.alt_text_share is not None:
+            self.weights = self._weights_with_share(recipe.alt_text_share)
         self._check_shards()
 
     def __len__(self) -> int:
@@ -96,18 +102,45 @@ class Samples:
         """A sample's key."""
         return str(self.keys[sample].as_py())
 
-    def text(self, sample: int, draw: float) -> str:
-        """One of a sample's texts, chosen by weight with `draw`, uniform in [0, 1)."""
+    def text(self, sample: int, draw: float, kind: str | None = None) -> str:
+        """One of a sample's texts, chosen by weight with `draw`, uniform in [0, 1); of `kind` where it has such."""
         first, last = self.text_borders[sample], self.text_borders[sample + 1]
-        weights = np.cumsum(self.weights[first:last])
-        chosen = int(np.searchsorted(weights, draw * weights[-1], side="right"))
-        return str(self.texts[int(first) + min(chosen, len(weights) - 1)].as_py())
+        weights = self.weights[first:last]
+        if kind is not None:
+            of_kind = np.where(self.kinds[first:last] == self.kind_names.index(kind), weights, 0.0)
+            weights = of_kind if of_kind.any() else weights
+        sums = np.cumsum(weights)
+        chosen = int(np.searchsorted(sums, draw * sums[-1], side="right"))
+        return str(self.texts[int(first) + min(chosen, len(sums) - 1)].as_py())
+
+    def kind(self, draw: float) -> str:
+        """A kind of texts, chosen by its weight in the whole dataset with `draw`, uniform in [0, 1)."""
+        sums = np.cumsum(np.bincount(self.kinds, self.weights, len(self.kind_names)))
+        return str(self.kind_names[min(int(np.searchsorted(sums, draw * sums[-1], side="right")), len(sums) - 1)])
+
+    def text_mix(self) -> dict[str, float]:
+        """The share of each kind in the texts that training draws, the largest first."""
+        sums = np.bincount(self.kinds, self.weights, len(self.kind_names)) / self.weights.sum()
+        shares = {name: round(float(share), 4) for name, share in zip(self.kind_names, sums, strict=True)}
+        return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+    def _weights_with_share(self, share: float) -> NDArray[np.float64]:
+        """Weights by which alt texts are drawn with probability `share` where a picture has texts of both sorts."""
+        alt = np.isin(self.kinds, [number for number, name in enumerate(self.kind_names) if name == tables.WEB])
+        owner = np.repeat(np.arange(len(self)), np.diff(self.text_borders))
+        alt_sums, graph_sums = (np.bincount(owner, self.weights * chosen, len(self)) for chosen in (alt, ~alt))
+        both = ((alt_sums > 0) & (graph_sums > 0))[owner]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scaled = self.weights * np.where(alt, share / alt_sums[owner], (1 - share) / graph_sums[owner])
+        return np.where(both, scaled, self.weights)
 
     def _read_texts(self, column: pa.ChunkedArray, manifest: Path) -> None:
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
         self.text_borders = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         flat = pc.list_flatten(column)
         self.texts = _strings(pc.struct_field(flat, "text"))
+        kinds = pc.fill_null(pc.struct_field(flat, "kind"), "").combine_chunks().dictionary_encode()
+        self.kinds, self.kind_names = kinds.indices.to_numpy(), kinds.dictionary.to_pylist()
         self.weights = pc.fill_null(pc.struct_field(flat, "weight"), 0.0).to_numpy()
         sums = np.add.reduceat(np.append(self.weights, 0.0), self.text_borders[:-1]) * (lengths > 0)
         if (bad := np.flatnonzero(sums <= 0)).size:
@@ -123,6 +156,57 @@ class Samples:
                 raise UserError(f"shard {path} is missing; {_rebuild(self.folder)}")
             if (size := path.stat().st_size) < end:
                 raise UserError(f"shard {path} is torn: {size} bytes of at least {end}; {_rebuild(self.folder)}")
+
+
+def choose(table: pa.Table, recipe: Recipe) -> pa.Table:
+    """The rows of a dataset that a recipe trains on.
+
+    Shares are drawn by the hash of what they are shares of, so a smaller one is part of a larger one and the seed of a
+    run changes nothing.
+
+    Args:
+        table: columns key, source, entityIDs, queryIDs of tables.DATASET, and more.
+        recipe: its picture_share, query_share, queries_per_entity, sources.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    keep = np.ones(table.num_rows, dtype=bool)
+    if recipe.sources is not None:
+        keep &= np.array(pc.is_in(table["source"], value_set=pa.array(recipe.sources)))
+    if recipe.picture_share < 1:
+        keep &= np.array([_place_of("picture", key.as_py()) < recipe.picture_share for key in table["key"]])
+    if recipe.query_share < 1 or recipe.queries_per_entity is not None:
+        columns = table.select(["entityIDs", "queryIDs"]).to_pydict()
+        found = [[str(query) for query in queries or ()] for queries in columns["queryIDs"]]
+        chosen = {query for queries in found for query in queries if _place_of("query", query) < recipe.query_share}
+        if recipe.queries_per_entity is not None:
+            chosen &= _first_queries(columns["entityIDs"], found, recipe.queries_per_entity)
+        keep &= np.array([not chosen.isdisjoint(queries) for queries in found])
+    if not keep.any():
+        raise UserError(
+            "no picture of the dataset is left for this experiment; look at its picture_share, query_share, "
+            "queries_per_entity and sources"
+        )
+    return table.filter(pa.array(keep))
+
+
+def _first_queries(entities: list[list[str] | None], found: list[list[str]], most: int) -> set[str]:
+    """The queries that found most pictures of each entity, at most `most` for each."""
+    counts: dict[str, Counter[str]] = {}
+    for names, queries in zip(entities, found, strict=True):
+        for name in names or ():
+            counts.setdefault(name, Counter()).update(queries)
+    return {
+        query
+        for counted in counts.values()
+        for query, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:most]
+    }
+
+
+def _place_of(*what: str) -> float:
+    """A number in [0, 1) that depends on nothing but `what`."""
+    return int(stable_hash(*what, length=13), 16) / 16**13
 
 
 class Shards:
@@ -177,6 +261,7 @@ class Pieces(Dataset[Batch | str]):
         self._order = lru_cache(maxsize=2)(self._permutation)  # two: a piece may reach over the border of epochs
         self._tokenizer = SimpleTokenizer(context_length=recipe.context_length)
         self._tokens = lru_cache(maxsize=REMEMBERED_TEXTS)(self._tokenise)
+        self._kind = lru_cache(maxsize=2)(self._kind_of_step)
 
     def __getitem__(self, places: range) -> Batch | str:
         """The samples at `places` of the stream.
@@ -184,11 +269,11 @@ class Pieces(Dataset[Batch | str]):
         A message instead of an exception, because torch would wrap that in the worker's traceback.
         """
         try:
-            images, tokens, captions = zip(*(self._prepare(place) for place in places), strict=True)
+            images, tokens, captions, entities = zip(*(self._prepare(place) for place in places), strict=True)
         except UserError as error:
             return str(error)
         stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-        return Batch(stacked, torch.from_numpy(np.stack(tokens)), torch.tensor(captions))
+        return Batch(stacked, torch.from_numpy(np.stack(tokens)), torch.tensor(captions), torch.tensor(entities))
 
     def sample_at(self, place: int) -> tuple[int, int]:
         """The epoch and the number of the sample at a place of the stream."""
@@ -200,17 +285,24 @@ class Pieces(Dataset[Batch | str]):
         generator("order", self._seed, epoch).shuffle(order)
         return order
 
-    def _prepare(self, place: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
+    def _prepare(self, place: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], int, int]:
         epoch, sample = self.sample_at(place)
         content = self._shards.read(sample)
         random = generator("sample", self._seed, epoch, self._samples.key(sample))
-        tokens, caption = self._tokens(self._samples.text(sample, random.random()))
+        kind = self._kind(place // self._recipe.batch_size)
+        tokens, caption = self._tokens(self._samples.text(sample, random.random(), kind))
         try:
             picture = simplejpeg.decode_jpeg(content, colorspace="RGB")
         except ValueError as error:
             key, rebuild = self._samples.key(sample), _rebuild(self._samples.folder)
             raise UserError(f"picture {key} can't be decoded ({error}); {rebuild}") from None
-        return augment(picture, self._recipe, random), tokens, caption
+        return augment(picture, self._recipe, random), tokens, caption, int(self._samples.entities[sample])
+
+    def _kind_of_step(self, step: int) -> str | None:
+        """The one kind of texts in a batch, as BioCLIP draws them (arXiv 2311.18803); None: each pair its own."""
+        if self._recipe.text_draw == "sample":
+            return None
+        return self._samples.kind(generator("kind", self._seed, step).random())
 
     def _tokenise(self, text: str) -> tuple[NDArray[np.int64], int]:
         tokens: NDArray[np.int64] = self._tokenizer(text)[0].numpy()
@@ -254,49 +346,55 @@ def _crop(height: int, width: int, recipe: Recipe, random: np.random.Generator) 
 
 
 class Places(Sampler[range]):
-    """The pieces of the steps `first` to `last - 1`; none reaches over the border of two steps."""
+    """One process's pieces of the steps `first` to `last - 1`; none reaches over the border of two steps."""
 
-    def __init__(self, batch: int, first: int, last: int) -> None:
-        """Cut each step's `batch` places into pieces."""
+    def __init__(self, batch: int, first: int, last: int, world: World = ALONE) -> None:
+        """Cut this process's share of each step's `batch` places into pieces."""
         self._batch, self._first, self._last = batch, first, last
+        self._share, self._start = batch // world.size, world.rank * (batch // world.size)
 
     def __len__(self) -> int:
         """Pieces in all."""
-        return pieces_of(self._batch) * (self._last - self._first)
+        return pieces_of(self._share) * (self._last - self._first)
 
     def __iter__(self) -> Iterator[range]:
         """One range of the stream's places after another."""
         for step in range(self._first, self._last):
-            end = (step + 1) * self._batch
-            for start in range(step * self._batch, end, PIECE):
+            begin = step * self._batch + self._start
+            end = begin + self._share
+            for start in range(begin, end, PIECE):
                 yield range(start, min(start + PIECE, end))
 
 
-def pieces_of(batch: int) -> int:
-    """Pieces of one batch."""
-    return -(-batch // PIECE)
+def pieces_of(count: int) -> int:
+    """Pieces of so many samples."""
+    return -(-count // PIECE)
 
 
-def batches(pieces: Pieces, batch: int, first: int, last: int, workers: int, pin: bool) -> Generator[Batch, None, None]:
-    """The batches of the steps `first` to `last - 1`.
+def batches(
+    pieces: Pieces, batch: int, first: int, last: int, workers: int, pin: bool, world: World = ALONE
+) -> Generator[Batch, None, None]:
+    """This process's part of the batches of the steps `first` to `last - 1`.
 
     Args:
         pieces: the samples, prepared.
-        batch: pairs in a step.
+        batch: pairs in a step, of all processes together.
         first: the step to begin with.
         last: the step to end before.
         workers: processes that prepare pieces; 0: this one.
         pin: give page-locked memory, from which a GPU copies without waiting.
+        world: the processes that share each batch evenly; alone by default.
 
     Raises:
         UserError: a shard is missing or torn.
     """
+    number = pieces_of(batch // world.size)
     loader = DataLoader(
         pieces,
         batch_size=None,
-        sampler=Places(batch, first, last),
+        sampler=Places(batch, first, last, world),
         num_workers=workers,
-        prefetch_factor=max(2, -(-2 * pieces_of(batch) // workers)) if workers else None,  # two steps ahead
+        prefetch_factor=max(2, -(-2 * number // workers)) if workers else None,  # two steps ahead
         worker_init_fn=_start_worker,
         multiprocessing_context="fork" if workers else None,  # the samples' arrays are shared, not copied
         pin_memory=pin,
@@ -305,7 +403,7 @@ def batches(pieces: Pieces, batch: int, first: int, last: int, workers: int, pin
     stream = iter(loader)
     try:
         for _ in range(first, last):
-            parts = list(itertools.islice(stream, pieces_of(batch)))
+            parts = list(itertools.islice(stream, number))
             if failed := [part for part in parts if isinstance(part, str)]:
                 raise UserError(failed[0])
             yield Batch(*(torch.cat(tensors) for tensors in zip(*parts, strict=True))) if len(parts) > 1 else parts[0]
@@ -316,8 +414,8 @@ def batches(pieces: Pieces, batch: int, first: int, last: int, workers: int, pin
 
 
 def _start_worker(number: int) -> None:
-    """Let a worker die with its parent, at once (it holds the folder's lock), and leave signals to the parent."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Let a worker die with its parent, and leave signals to it."""
+    die_with_parent()
     for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)
     cv2.setNumThreads(0)
@@ -326,6 +424,14 @@ def _start_worker(number: int) -> None:
 def _strings(column: pa.ChunkedArray) -> pa.LargeStringArray:
     """A column in one piece; 64-bit offsets, since the texts of ten million samples pass 2 GB."""
     return pa.chunked_array(column.cast(pa.large_string())).combine_chunks()
+
+
+def _entity_numbers(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Equal numbers for pictures of the same entities; one of its own for each picture of none."""
+    names = pc.fill_null(pc.binary_join(column, " "), "").combine_chunks().dictionary_encode()
+    numbers = names.indices.to_numpy().astype(np.int64)
+    nameless = np.isin(numbers, [place for place, name in enumerate(names.dictionary.to_pylist()) if not name])
+    return np.where(nameless, -1 - np.arange(len(numbers)), numbers)
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
+import os
 import signal
 import time
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -17,19 +17,23 @@ from typing import Any
 import torch
 
 from kg2clip.errors import IncompleteError, UserError
-from kg2clip.files import write_text
 from kg2clip.progress import Progress
+from kg2clip.train import hardware
 from kg2clip.train import model as models
 from kg2clip.train.checkpoints import Checkpoints
 from kg2clip.train.data import Batch, Pieces, batches
-from kg2clip.train.loss import CaptionAwareClipLoss
+from kg2clip.train.gradients import Gradients
+from kg2clip.train.journal import Entry, Journal
 from kg2clip.train.recipe import Recipe
+from kg2clip.train.world import ALONE, World
 
 log = logging.getLogger(__name__)
 
 LOG_EVERY_STEPS = 10  # reading a loss makes a GPU wait, so it is not done at each step
 MAX_LOGIT_SCALE = math.log(100)  # as in CLIP: larger scales make training unstable (arXiv 2103.00020, 2.5)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # Slurm sends them before the time is up
+# Slurm kills 30 seconds after its signal. A large checkpoint may take longer: training ends before by itself.
+SPARE_SECONDS, SPARE_SHARE = 120.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,9 @@ class Machine:
     device: torch.device
     workers: int
     checkpoint_seconds: float
+    tensorboard: bool = False
+    wandb: str = ""
+    deadline: float | None = None  # seconds since 1970
 
 
 @dataclass
@@ -46,9 +53,7 @@ class Pending:
     """Figures of the steps since the last line of the log."""
 
     losses: list[float] = field(default_factory=list)
-    repeated: list[float] = field(
-        default_factory=list
-    )  # share of pairs whose caption stands in the batch twice or more
+    repeated: list[float] = field(default_factory=list)  # share of pairs whose caption stands in the batch again
     seconds: float = 0.0
     waited: float = 0.0  # of these, for data
 
@@ -56,101 +61,148 @@ class Pending:
 class Run:
     """One training run, from its first step or from its last checkpoint."""
 
-    def __init__(self, recipe: Recipe, seed: int, pictures: int, machine: Machine) -> None:
-        """Make the model and its optimiser; equal seeds give equal weights."""
-        self.recipe, self._machine = recipe, machine
+    def __init__(
+        self,
+        recipe: Recipe,
+        seed: int,
+        pictures: int,
+        machine: Machine,
+        world: World = ALONE,
+        start: Path | None = None,
+    ) -> None:
+        """Make the model and its optimiser; equal seeds give equal weights.
+
+        Args:
+            recipe: its values, fitted to the dataset.
+            seed: of the weights, the order and all that is drawn.
+            pictures: of the dataset.
+            machine: what it is computed with.
+            world: the processes that train together; alone by default.
+            start: the folder of the model to start from, instead of fresh weights.
+
+        Raises:
+            UserError: the model can't be built, or `start` holds another one.
+        """
+        self.recipe, self.machine, self.world = recipe, machine, world
         self.steps, self._warmup = recipe.total_steps(pictures), recipe.warmup(pictures)
         self._pictures = pictures
         torch.manual_seed(seed)
-        self.model = models.create(recipe).to(machine.device)
+        self.model = models.create(recipe)
+        if start:
+            models.load_start(self.model, start)
+        self.model.to(machine.device)
         self.model.set_grad_checkpointing(recipe.grad_checkpointing)
         groups, (beta1, beta2) = models.weight_groups(self.model, recipe.weight_decay), recipe.betas
         self._optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(beta1, beta2), eps=recipe.eps, fused=True)
-        self._loss = CaptionAwareClipLoss()
-        self._mean = _pixel_values(recipe.image_mean, machine.device)
-        self._deviation = _pixel_values(recipe.image_std, machine.device)
+        self._gradients = Gradients(self.model, recipe, seed, machine.device, self.world)
+        self.flops_per_pair = models.flops_per_pair(recipe)
+        self._sum = {name: torch.zeros_like(value) for name, value in self._averaged()}
+        self._summed_at = recipe.averaged_steps(pictures)
         self.step = 0
         self.seconds = 0.0
-        self.history: list[dict[str, float]] = []
+        self.joules: float | None = None
+        self.history: list[Entry] = []
         self._pending = Pending()
         self._recent: list[torch.Tensor] = []
 
-    def train(self, pieces: Pieces, checkpoints: Checkpoints, log_file: Path) -> None:
+    def train(self, pieces: Pieces, checkpoints: Checkpoints, folder: Path) -> None:
         """Train to the last step, going on from the newest checkpoint; save by time, on a signal and at the end.
 
         Raises:
             UserError: a shard is torn, or the loss is no number any more.
-            IncompleteError: a signal stopped the run; what it has reached is kept.
+            IncompleteError: a signal or the end of the job's time stopped the run; what it has reached is kept.
         """
-        if state := checkpoints.load(self._machine.device):
+        if state := checkpoints.load(self.machine.device):
             self._restore(state)
-        write_text(log_file, "".join(_line(entry) for entry in self.history))
-        if self.step == self.steps:
-            return
-        machine = self._machine
+        self.world.check_equal(self.step, "checkpoints")
+        with ExitStack() as stack:
+            machine, journal, bar = self.machine, None, None
+            if self.world.is_first:
+                journal = stack.enter_context(Journal(folder, self.history, machine.tensorboard, machine.wandb))
+            if self.step < self.steps:
+                if self.world.is_first:
+                    bar = stack.enter_context(
+                        Progress(total=self.steps, initial=self.step, desc="training", unit="steps")
+                    )
+                self._train(pieces, checkpoints, journal, bar)
+        self._take_average()
+
+    def _train(self, pieces: Pieces, checkpoints: Checkpoints, journal: Journal | None, bar: Progress | None) -> None:
+        machine, batch = self.machine, self.recipe.batch_size
         pin = machine.device.type == "cuda"
-        stream = batches(pieces, self.recipe.batch_size, self.step, self.steps, machine.workers, pin)
+        stream = batches(pieces, batch, self.step, self.steps, machine.workers, pin, self.world)
         self.model.train()
         saved = time.monotonic()
-        bar = Progress(total=self.steps, initial=self.step, desc="training", unit="steps")
-        with _stop_signals() as received, closing(stream), bar, log_file.open("a", encoding="utf-8") as lines:
+        with _stop_signals() as received, closing(stream):
             while self.step < self.steps:
-                self._advance(stream, checkpoints)
-                bar.update()
+                if stop := self._advance(stream, received):
+                    path = self._save(checkpoints)
+                    self.world.agree(None, None)  # the others wait: torchrun ends all when one has gone
+                    where = f"after step {self.step} of {self.steps}"
+                    raise IncompleteError(
+                        f"training was stopped by {stop} {where}; the same command goes on from {path}"
+                    )
+                if bar is not None:
+                    bar.update()
                 if self.step % LOG_EVERY_STEPS == 0 or self.step == self.steps:
-                    self._log(lines, bar, checkpoints)
-                due = time.monotonic() - saved >= machine.checkpoint_seconds
-                if due or received or self.step == self.steps:
-                    self._read_losses(checkpoints)
-                    path = checkpoints.save(self.step, self._state())
+                    entry = self._entry(checkpoints)
+                    if journal:
+                        journal.write(entry)
+                    if bar is not None:
+                        bar.set_postfix_str(f"loss {entry['loss']:.3f}", refresh=False)
+                if time.monotonic() - saved >= machine.checkpoint_seconds or self.step == self.steps:
+                    self._save(checkpoints)
                     saved = time.monotonic()
-                    if received and self.step < self.steps:
-                        where = f"after step {self.step} of {self.steps}"
-                        raise IncompleteError(
-                            f"training was stopped by {received[0]} {where}; the same command goes on from {path}"
-                        )
 
-    def _advance(self, stream: Generator[Batch, None, None], checkpoints: Checkpoints) -> None:
+    def _advance(self, stream: Generator[Batch, None, None], received: list[str]) -> str | None:
+        """One step, or what stops the run before it."""
         started = time.monotonic()
-        batch = next(stream)
+        failure = None
+        try:
+            batch = next(stream)
+        except UserError as error:
+            failure = str(error)
         waited = time.monotonic() - started
+        late = self.machine.deadline is not None and time.time() >= self.machine.deadline
+        if stop := self.world.agree(received[0] if received else "the end of its time" if late else None, failure):
+            return stop
         self._set_learning_rate()
-        self._recent.append(self._step(batch))
-        self.step += 1
-        if self._machine.device.type == "cpu":  # no wait is spared by looking later
-            self._read_losses(checkpoints)
-        spent = time.monotonic() - started
-        self.seconds += spent
-        self._pending.seconds += spent
-        self._pending.waited += waited
-        self._pending.repeated.append(_repeated(batch.captions))
-
-    def _step(self, batch: Batch) -> torch.Tensor:
-        device = self._machine.device
-        images, tokens, captions = (tensor.to(device, non_blocking=True) for tensor in batch)
-        if not self.recipe.caption_aware:
-            captions = torch.arange(len(captions), device=device)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            pixels = (images.float() - self._mean) / self._deviation
-            image_features = self.model.encode_image(pixels, normalize=True)
-            text_features = self.model.encode_text(tokens, normalize=True)
-        scale = self.model.logit_scale.exp()
-        loss: torch.Tensor = self._loss(image_features.float(), text_features.float(), scale, captions)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._recent.append(self._gradients.add(batch, self.step))
         if self.recipe.grad_clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.grad_clip_norm)
         self._optimizer.step()
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
-        return loss.detach()
+        self.step += 1
+        if self.step in self._summed_at:
+            for name, value in self._averaged():
+                self._sum[name] += value
+        spent = time.monotonic() - started
+        self.seconds += spent
+        self._pending.seconds += spent
+        self._pending.waited += waited
+        return None
 
     def _set_learning_rate(self) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.steps, self._warmup, self.recipe.lr)
 
+    def _averaged(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The weights of which the last ones are averaged, if the recipe wants that."""
+        if self.recipe.average_last > 1:
+            yield from ((name, value.detach()) for name, value in self.model.named_parameters())
+
+    def _take_average(self) -> None:
+        """Put the mean of the last weights in place of the last ones."""
+        for name, value in self._averaged():
+            if self._summed_at:
+                value.copy_(self._sum[name] / len(self._summed_at))
+
     def _read_losses(self, checkpoints: Checkpoints) -> None:
-        losses = [loss.item() for loss in self._recent]
+        if not self._recent:
+            return
+        losses, repeated = torch.stack(self._recent).T.tolist()
         for number, loss in enumerate(losses, start=self.step - len(losses) + 1):
             if not math.isfinite(loss):
                 raise UserError(
@@ -158,46 +210,54 @@ class Run:
                     "Lower lr, or lengthen the warm-up"
                 )
         self._pending.losses += losses
+        self._pending.repeated += repeated
         self._recent = []
 
-    def _log(self, lines: Any, bar: Any, checkpoints: Checkpoints) -> None:
+    def _entry(self, checkpoints: Checkpoints) -> Entry:
+        """A line of the log, of the steps since the last one."""
         self._read_losses(checkpoints)
         pending, self._pending = self._pending, Pending()
-        steps = len(pending.losses)
-        entry = {
+        steps, size, device = len(pending.losses), self.world.size, self.machine.device
+        pace = steps * self.recipe.batch_size / pending.seconds
+        peak, watts = hardware.peak_flops(device), hardware.power(device)
+        if watts is not None:
+            self.joules = (self.joules or 0) + self.world.total(watts) * pending.seconds
+        entry: Entry = {
             "step": self.step,
             "epoch": round(self.step * self.recipe.batch_size / self._pictures, 4),
             "loss": sum(pending.losses) / steps,
             "lr": float(self._optimizer.param_groups[0]["lr"]),
             "logitScale": self.model.logit_scale.exp().item(),
             "repeatedCaptions": sum(pending.repeated) / steps,
-            "imagesPerSecond": round(steps * self.recipe.batch_size / pending.seconds, 1),
+            "imagesPerSecond": round(pace, 1),
             "dataWaitShare": round(pending.waited / pending.seconds, 4),
+            "mfu": round(self.flops_per_pair * pace / peak / size, 4) if peak else None,
+            "memoryGB": round(hardware.peak_memory(device) / 1e9, 2),
         }
         self.history.append(entry)
-        lines.write(_line(entry))
-        lines.flush()
-        bar.set_postfix_str(f"loss {entry['loss']:.3f}", refresh=False)
+        return entry
+
+    def _save(self, checkpoints: Checkpoints) -> Path:
+        self._read_losses(checkpoints)
+        return checkpoints.save(self.step, self._state()) if self.world.is_first else checkpoints.path(self.step)
 
     def _state(self) -> dict[str, Any]:
         return {
             "step": self.step,
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "randomCuda": torch.cuda.get_rng_state_all() if self._machine.device.type == "cuda" else [],
+            "sum": self._sum,
             "seconds": self.seconds,
+            "joules": self.joules,
             "history": self.history,
             "pending": vars(self._pending),
         }
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.step, self.seconds, self.joules = state["step"], state["seconds"], state["joules"]
+        self.history, self._sum = state["history"], state["sum"]
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"].cpu())
-        if state["randomCuda"]:
-            torch.cuda.set_rng_state_all([each.cpu() for each in state["randomCuda"]])
         self._pending = Pending(**state["pending"])
 
 
@@ -209,6 +269,15 @@ def learning_rate(step: int, steps: int, warmup: int, peak: float) -> float:
     if step < warmup:
         return peak * (step + 1) / warmup
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+
+
+def deadline(environment: Mapping[str, str] = os.environ) -> float | None:
+    """When training has to end by itself, in seconds since 1970: before Slurm ends the job. None: no time is set."""
+    try:
+        end = float(environment["SLURM_JOB_END_TIME"])
+    except (KeyError, ValueError):
+        return None
+    return end - min(SPARE_SECONDS, SPARE_SHARE * max(0.0, end - time.time()))
 
 
 @contextmanager
@@ -225,16 +294,3 @@ def _stop_signals() -> Iterator[list[str]]:
     finally:
         for each, handler in previous.items():
             signal.signal(each, handler)
-
-
-def _pixel_values(shares: list[float], device: torch.device) -> torch.Tensor:
-    return 255 * torch.tensor(shares, device=device).view(1, 3, 1, 1)
-
-
-def _repeated(captions: torch.Tensor) -> float:
-    _, counts = torch.unique(captions, return_counts=True)
-    return int(counts[counts > 1].sum()) / len(captions)
-
-
-def _line(entry: dict[str, float]) -> str:
-    return json.dumps(entry) + "\n"

@@ -1,38 +1,71 @@
-"""The contrastive loss, with or without regard to equal captions."""
+"""The contrastive losses: CLIP's softmax and SigLIP's sigmoid, over the pairs of all processes, with or without regard
+to equal captions and entities."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
-from open_clip.loss import ClipLoss
 from torch.nn import functional
 
+from kg2clip.train.world import ALONE, World
 
-class CaptionAwareClipLoss(ClipLoss):  # type: ignore[misc]  # open_clip is untyped
-    """CLIP's symmetric softmax loss in which pairs with equal captions are no negatives of each other.
+SOFTMAX, SIGMOID = "softmax", "siglip"
+
+
+class Features(NamedTuple):
+    """What open_clip's models give for pairs: float [n, d] each, normalised, and two learnt scalars."""
+
+    images: torch.Tensor
+    texts: torch.Tensor
+    scale: torch.Tensor  # multiplies the cosines
+    bias: torch.Tensor | None = None  # is added to them: SigLIP only
+
+
+def contrastive_loss(
+    features: Features, kind: str, same: Sequence[torch.Tensor] = (), world: World = ALONE
+) -> torch.Tensor:
+    """The mean loss of this process's pairs, held against the pairs of all processes.
+
+    The mean over the processes is the loss of the whole batch, and the mean of their gradients its gradient: each holds
+    n rows of the matrix of logits instead of all (open_clip's `local_loss` with `gather_with_grad`).
 
     Texts from a graph repeat: in a batch of species many pictures carry the very same name, and the plain loss pushes
-    each of them away from the name that it bears. Here such a pair's logit leaves the softmax, in both directions;
-    where all captions differ the value is the plain loss's.
+    each of them away from the name that it bears. Pairs that `same` calls equal are no negatives of each other: their
+    logits leave the loss in both directions. Where none are equal the value is the plain loss's.
+
+    Args:
+        features: of this process's n pairs.
+        kind: `softmax` (arXiv 2103.00020) or `siglip` (arXiv 2303.15343, its equation 1).
+        same: int [n] each, equal for pairs that are no negatives: numbers of captions, of entities.
+        world: the processes; alone by default.
     """
+    count, device = len(features.images), features.images.device
+    own = world.rank * count + torch.arange(count, device=device)  # the columns of the pairs themselves
+    images, texts = world.gather(features.images), world.gather(features.texts)
+    per_image = features.scale * features.images @ texts.T
+    spared = torch.zeros_like(per_image, dtype=torch.bool)
+    for labels in same:
+        spared |= labels[:, None] == world.gather(labels)[None, :]
+    spared[torch.arange(count, device=device), own] = False
+    if kind == SIGMOID:
+        assert features.bias is not None, "the model has no bias, which SigLIP's loss needs"
+        signs = functional.one_hot(own, len(texts)) * 2 - 1
+        losses = -functional.logsigmoid(signs * (per_image + features.bias))
+        return losses.masked_fill(spared, 0).sum() / count
+    per_text = features.scale * features.texts @ images.T
+    if same:
+        per_image, per_text = per_image.masked_fill(spared, -torch.inf), per_text.masked_fill(spared, -torch.inf)
+    return (functional.cross_entropy(per_image, own) + functional.cross_entropy(per_text, own)) / 2
 
-    def forward(
-        self,
-        image_features: torch.Tensor,
-        text_features: torch.Tensor,
-        logit_scale: torch.Tensor,
-        captions: torch.Tensor,
-    ) -> torch.Tensor:
-        """The loss of a batch.
 
-        Args:
-            image_features: float [n, d], normalised.
-            text_features: float [n, d], normalised.
-            logit_scale: scalar that multiplies the cosines.
-            captions: int [n], equal where the texts are equal.
-        """
-        per_image, per_text = self.get_logits(image_features, text_features, logit_scale)
-        equal = captions[:, None] == captions[None, :]
-        equal.fill_diagonal_(False)
-        labels = self.get_ground_truth(per_image.device, per_image.shape[0])
-        per_image, per_text = per_image.masked_fill(equal, -torch.inf), per_text.masked_fill(equal, -torch.inf)
-        return (functional.cross_entropy(per_image, labels) + functional.cross_entropy(per_text, labels)) / 2
+def repeated_share(captions: torch.Tensor, world: World) -> torch.Tensor:
+    """The share of this process's pairs whose caption stands in the whole batch twice or more.
+
+    Args:
+        captions: int [n], equal for equal captions.
+        world: the processes.
+    """
+    equal = captions[:, None] == world.gather(captions)[None, :]
+    return (equal.sum(dim=1) > 1).float().mean()

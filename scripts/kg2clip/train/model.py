@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
+from open_clip.factory import load_checkpoint
 from open_clip.model import CLIP, CustomTextCLIP
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch.utils.flop_counter import FlopCounterMode
 
+from kg2clip.device import quiet
 from kg2clip.errors import UserError
 from kg2clip.files import atomic_path, write_json
-from kg2clip.train.recipe import Recipe
+from kg2clip.train.loss import SIGMOID
+from kg2clip.train.recipe import CONFIG, Recipe
 
-CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+WEIGHTS = "open_clip_model.safetensors"
+SIGLIP_SCALE, SIGLIP_BIAS = math.log(10), -10.0  # the logit scale and bias that SigLIP begins with (arXiv 2303.15343)
 FETCHED = (("vision_cfg", "timm_model_pretrained"), ("text_cfg", "hf_model_name"), ("text_cfg", "hf_tokenizer_name"))
 TRAINING_COST = 3  # forward and backward pass together cost three forward passes
 
@@ -36,6 +42,11 @@ def model_config(recipe: Recipe) -> dict[str, Any]:
         raise UserError(f"open_clip knows no model {recipe.model}; it knows: {', '.join(open_clip.list_models())}")
     config["vision_cfg"]["image_size"] = recipe.image_size
     config["text_cfg"]["context_length"] = recipe.context_length
+    if recipe.loss == SIGMOID:
+        config.setdefault("init_logit_bias", SIGLIP_BIAS)
+        config.setdefault("init_logit_scale", SIGLIP_SCALE)
+    else:
+        config.pop("init_logit_bias", None)
     return config
 
 
@@ -56,6 +67,40 @@ def create(recipe: Recipe) -> CLIP | CustomTextCLIP:
         return build(**config, output_dict=False)
     except (TypeError, ValueError, AssertionError, ZeroDivisionError, RuntimeError) as error:
         raise UserError(f"open_clip can't build the recipe's model: {error}") from None
+
+
+def load_start(model: torch.nn.Module, folder: Path) -> None:
+    """Put the weights of another model in place of the fresh ones.
+
+    Position embeddings are resized to the model's picture size and context length, as open_clip does it.
+
+    Raises:
+        UserError: there are no weights, or they are another architecture's.
+    """
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise UserError(no_start(folder))
+    try:
+        with quiet():
+            missing, unknown = load_checkpoint(model, str(weights), strict=False)
+    except AttributeError:  # open_clip looks for the bias of SigLIP's loss, which the model has not
+        raise UserError(f"{weights} were trained with SigLIP's loss: write loss: siglip in the recipe") from None
+    except (RuntimeError, AssertionError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"{weights} can't be the start of this recipe's model: {reason}") from None
+    if missing or set(unknown) - {"logit_bias"}:
+        raise UserError(
+            f"{weights} can't be the start of this recipe's model: weights of another architecture "
+            f"({', '.join([*missing, *unknown][:3])} ...)"
+        )
+
+
+def no_start(folder: Path) -> str:
+    """What to type where the model that a recipe starts from is not there."""
+    return (
+        f"there is no {folder / WEIGHTS}, which the recipe starts from. Fetch it, for example with: "
+        f"python scripts/fetch_model.py hf-hub:imageomics/bioclip {folder}"
+    )
 
 
 def weight_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

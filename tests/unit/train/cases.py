@@ -38,8 +38,8 @@ def jpeg(number: int) -> bytes:
     return bytes(simplejpeg.encode_jpeg(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8), quality=90))
 
 
-def write_dataset(folder: Path, pictures: int = 30, shards: int = 3) -> Path:
-    """Write tars and their manifest as the stage `dataset` does; returns the manifest."""
+def write_dataset(folder: Path, pictures: int = 30, shards: int = 3, found: int = 3) -> Path:
+    """Write tars and their manifest as the stage `dataset` does, with `found` entities; returns the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for shard in range(shards):
@@ -56,11 +56,13 @@ def write_dataset(folder: Path, pictures: int = 30, shards: int = 3) -> Path:
                 colour = list(COLOURS)[number % len(COLOURS)]
                 texts = [
                     {"text": f"a {colour} square", "kind": "query", "weight": 0.7},
-                    {"text": f"number {number}", "kind": "alt", "weight": 0.3},
+                    {"text": f"number {number}", "kind": "alt-text", "weight": 0.3},
                 ]
                 rows.append(
                     {"key": key, "split": "train", "shard": name, "offset": offset, "size": len(content)}
-                    | {"sha256": sha256_bytes(content), "texts": texts, "license": "CC0-1.0", "source": "test"}
+                    | {"sha256": sha256_bytes(content), "texts": texts, "license": "CC0-1.0"}
+                    | {"entityIDs": [f"wd:Q{number % found}"], "queryIDs": [f"q{number % (2 * found)}"]}
+                    | {"source": "commons" if number < pictures / 2 else "gbif"}
                 )
     tables.write(sorted(rows, key=lambda row: row["key"]), tables.DATASET, folder / "manifest.parquet")
     return folder / "manifest.parquet"
@@ -68,7 +70,7 @@ def write_dataset(folder: Path, pictures: int = 30, shards: int = 3) -> Path:
 
 def make_config(**experiment: Any) -> dict[str, Any]:
     """A config with one experiment, named tiny."""
-    train = {"experiments": {"tiny": TINY | experiment}, "workers": 0, "device": "cpu"}
+    train = {"experiments": {"tiny": TINY | experiment}, "workers": 0, "device": "cpu", "tensorboard": False}
     content = {"project": "test", "knowledge": {"roots": ["Apidae"]}, "train": train}
     return settings.complete(content, "the test's config")
 

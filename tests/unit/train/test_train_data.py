@@ -15,6 +15,7 @@ from kg2clip import tables
 from kg2clip.errors import UserError
 from kg2clip.train import recipe as recipes
 from kg2clip.train.data import Batch, Pieces, Places, Samples, augment, batches, generator
+from kg2clip.train.world import World
 
 
 def pieces_of(manifest: Path, seed: int = 1) -> Pieces:
@@ -71,6 +72,68 @@ def test_texts_follow_their_weights(dataset: Path) -> None:
     drawn = Counter(samples.text(3, generator("sample", 1, epoch, "x").random()) for epoch in range(2000))
     assert drawn["a red square"] / 2000 == pytest.approx(0.7, abs=0.03)
     assert drawn["number 3"] / 2000 == pytest.approx(0.3, abs=0.03)
+
+
+@pytest.mark.parametrize(("share", "query"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])
+def test_an_experiment_sets_the_share_of_alt_texts(dataset: Path, share: float, query: float) -> None:
+    samples = Samples(dataset, recipes.load(make_config(alt_text_share=share), "tiny"))
+    assert samples.text_mix() == {"query": query, "alt-text": share}
+    assert samples.text(0, 0.49) == ("number 0" if share == 1 else "a red square")
+    assert samples.text(0, 0.51) == ("a red square" if share == 0 else "number 0")
+
+
+def test_pictures_with_texts_of_one_sort_keep_them_at_any_share(dataset: Path) -> None:
+    rows = tables.read(dataset).to_pylist()
+    rows[0]["texts"] = rows[0]["texts"][1:]
+    tables.write(rows, tables.DATASET, dataset)
+    samples = Samples(dataset, recipes.load(make_config(alt_text_share=0.0), "tiny"))
+    assert samples.text(0, 0.5) == "number 0" and samples.text(1, 0.999) == "a green square"
+
+
+def test_one_kind_of_text_in_a_batch(dataset: Path) -> None:
+    pieces = Pieces(Samples(dataset), recipes.load(make_config(text_draw="batch"), "tiny"), 1)
+    red = {tuple(pieces._tokenizer(f"a {colour} square")[0].tolist()) for colour in ("red", "green", "blue")}
+    drawn = []
+    for batch in batches(pieces, 8, 0, 60, 0, pin=False):
+        named = {tuple(tokens) in red for tokens in batch.tokens.tolist()}
+        assert len(named) == 1
+        drawn += named
+    assert sum(drawn) / 60 == pytest.approx(0.7, abs=0.18)  # three standard deviations
+
+
+def chosen(dataset: Path, **experiment: object) -> list[str]:
+    samples = Samples(dataset, recipes.load(make_config(**experiment), "tiny"))
+    return [samples.key(number) for number in range(len(samples))]
+
+
+def test_parts_of_a_dataset(dataset: Path) -> None:
+    everything = chosen(dataset)
+    half, quarter = chosen(dataset, picture_share=0.5), chosen(dataset, picture_share=0.25)
+    assert set(quarter) < set(half) < set(everything) and len(half) == pytest.approx(15, abs=6)
+    assert chosen(dataset, sources=["gbif"]) == everything[15:]
+    # Three entities, each found by two queries of five pictures: q0 and q3, q1 and q4, q2 and q5.
+    assert chosen(dataset, queries_per_entity=1) == [key for number, key in enumerate(everything) if number % 6 < 3]
+    queried = chosen(dataset, query_share=0.5)
+    assert set(chosen(dataset, query_share=0.2)) <= set(queried) < set(everything) and len(queried) % 5 == 0
+    with pytest.raises(UserError, match="no picture of the dataset is left"):
+        chosen(dataset, sources=["other"])
+
+
+def test_pictures_of_the_same_entities_have_equal_numbers(dataset: Path) -> None:
+    rows = tables.read(dataset).to_pylist()
+    rows[0]["entityIDs"], rows[1]["entityIDs"] = None, []
+    tables.write(rows, tables.DATASET, dataset)
+    numbers = Samples(dataset).entities
+    assert numbers[2] == numbers[5] != numbers[3] == numbers[6]
+    assert len({numbers[0], numbers[1], *numbers[2:]}) == 5
+
+
+def test_processes_share_each_batch(dataset: Path) -> None:
+    pieces = pieces_of(dataset)
+    whole = list(batches(pieces, 8, 2, 5, 0, pin=False))
+    parts = [list(batches(pieces, 8, 2, 5, 0, False, World(rank, 2))) for rank in range(2)]
+    joined = [Batch(*(torch.cat(tensors) for tensors in zip(*both, strict=True))) for both in zip(*parts, strict=True)]
+    assert equal(whole, joined)
 
 
 def test_text_borders_of_the_draw(dataset: Path) -> None:

@@ -7,7 +7,7 @@ import math
 import open_clip
 import pytest
 import torch
-from open_clip.loss import ClipLoss
+from open_clip.loss import ClipLoss, SigLipLoss
 from torch.nn import functional
 from unit.train.cases import make_config
 
@@ -15,7 +15,8 @@ from kg2clip.errors import UserError
 from kg2clip.train import model as models
 from kg2clip.train import recipe as recipes
 from kg2clip.train.loop import learning_rate
-from kg2clip.train.loss import CaptionAwareClipLoss
+from kg2clip.train.loss import Features, contrastive_loss, repeated_share
+from kg2clip.train.world import ALONE
 
 
 def features(seed: int, count: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,32 +25,50 @@ def features(seed: int, count: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     return one, other
 
 
-def test_the_loss_is_the_plain_one_where_all_captions_differ() -> None:
+SCALE = torch.tensor(10.0)
+
+
+def test_the_losses_are_open_clips_where_all_pairs_differ() -> None:
     images, texts = features(0)
-    plain = ClipLoss()(images, texts, torch.tensor(10.0))
-    aware = CaptionAwareClipLoss()(images, texts, torch.tensor(10.0), torch.arange(6))
-    assert torch.equal(plain, aware)
+    each = [torch.arange(6), torch.arange(6, 12)]
+    for same in ([], each):
+        softmax = contrastive_loss(Features(images, texts, SCALE), "softmax", same)
+        assert torch.equal(softmax, ClipLoss()(images, texts, SCALE))
+        siglip = contrastive_loss(Features(images, texts, SCALE, torch.tensor(-5.0)), "siglip", same)
+        assert siglip.item() == pytest.approx(SigLipLoss()(images, texts, SCALE, torch.tensor(-5.0)).item(), rel=1e-6)
 
 
-def test_pairs_of_equal_captions_are_no_negatives() -> None:
-    images, texts = features(1, 3)
-    captions = torch.tensor([7, 8, 7])
+def test_pairs_of_equal_captions_or_entities_are_no_negatives() -> None:
+    images, texts = features(1, 4)
+    same = [torch.tensor([7, 8, 7, 9]), torch.tensor([1, 1, 2, 3])]  # 0 and 2 by caption, 0 and 1 by entity
+    kept = [[0, 3], [1, 2, 3], [1, 2, 3], [0, 1, 2, 3]]
     logits = 10 * images @ texts.T
-    expected = 0.0
-    for matrix in (logits, logits.T):
-        for row, others in ((0, [0, 1]), (1, [0, 1, 2]), (2, [1, 2])):
-            expected -= (matrix[row, row] - torch.logsumexp(matrix[row, others], 0)).item() / 6
-    assert CaptionAwareClipLoss()(images, texts, torch.tensor(10.0), captions).item() == pytest.approx(
-        expected, rel=1e-5
+    softmax = -sum(
+        (matrix[row, row] - torch.logsumexp(matrix[row, others], 0)).item() / 8
+        for matrix in (logits, logits.T)
+        for row, others in enumerate(kept)
     )
+    assert contrastive_loss(Features(images, texts, SCALE), "softmax", same).item() == pytest.approx(softmax, rel=1e-5)
+    signs = 2 * torch.eye(4) - 1
+    siglip = -sum(
+        functional.logsigmoid(signs[row, other] * (logits[row, other] - 5)).item() / 4
+        for row, others in enumerate(kept)
+        for other in others
+    )
+    found = contrastive_loss(Features(images, texts, SCALE, torch.tensor(-5.0)), "siglip", same)
+    assert found.item() == pytest.approx(siglip, rel=1e-5)
 
 
 def test_the_loss_of_a_batch_of_one_caption_is_zero_and_has_gradients() -> None:
     images, texts = features(2)
     images.requires_grad_()
-    loss = CaptionAwareClipLoss()(images, texts, torch.tensor(10.0), torch.zeros(6, dtype=torch.long))
+    loss = contrastive_loss(Features(images, texts, SCALE), "softmax", [torch.zeros(6, dtype=torch.long)])
     loss.backward()
     assert loss.item() == 0 and images.grad is not None and torch.isfinite(images.grad).all()
+
+
+def test_the_share_of_repeated_captions() -> None:
+    assert repeated_share(torch.tensor([1, 2, 1, 3]), ALONE).item() == 0.5
 
 
 def test_learning_rate_rises_then_falls_to_nothing() -> None:

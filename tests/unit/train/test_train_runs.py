@@ -9,20 +9,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from unit.train.cases import TINY, make_config, write_config
 
 import train_model
 from kg2clip.device import quiet
-from kg2clip.errors import UserError
+from kg2clip.errors import IncompleteError, UserError
 from kg2clip.settings import ROOT
 from kg2clip.train import loop, model
 from kg2clip.train import recipe as recipes
 from kg2clip.train.checkpoints import Checkpoints
 from kg2clip.train.data import Pieces, Samples
+from kg2clip.train.gradients import Gradients
 
 WEIGHTS = "open_clip_model.safetensors"
 
@@ -44,20 +47,24 @@ def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: Path) -> None:
     train_model.main()
 
 
-def machine(seconds: float = 1000) -> loop.Machine:
-    return loop.Machine(torch.device("cpu"), workers=0, checkpoint_seconds=seconds)
-
-
-def train(dataset: Path, folder: Path, seconds: float = 1000, **experiment: object) -> loop.Run:
+def train(
+    dataset: Path,
+    folder: Path,
+    seconds: float = 1000,
+    start: Path | None = None,
+    tensorboard: bool = False,
+    **experiment: object,
+) -> loop.Run:
     """A run in this process, without the program around it."""
     torch.set_num_threads(1)
     config = make_config(**experiment)
     recipe, seed = recipes.load(config, "tiny"), recipes.seed(config, "tiny")
     samples = Samples(dataset)
     folder.mkdir(exist_ok=True)
-    run = loop.Run(recipe, seed, len(samples), machine(seconds))
+    machine = loop.Machine(torch.device("cpu"), 0, seconds, tensorboard)
+    run = loop.Run(recipe, seed, len(samples), machine, start=start)
     checkpoints = Checkpoints(folder / "checkpoints", "d" * 20, recipe.hash(config, "tiny"))
-    run.train(Pieces(samples, recipe, seed), checkpoints, folder / "training.jsonl")
+    run.train(Pieces(samples, recipe, seed), checkpoints, folder)
     model.export(run.model, recipe, folder)
     return run
 
@@ -74,7 +81,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(dataset: Pat
 
 def test_a_killed_run_ends_with_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
-    config = write_config(tmp_path / "config.yaml", steps=200)
+    changes = {"steps": 120, "micro_batch": 4, "average_last": 30, "entity_aware": True, "loss": "siglip"}
+    config = write_config(tmp_path / "config.yaml", **changes)
     usual = config.read_text()
     config.write_text(
         usual.replace("checkpoint_seconds: 300", "checkpoint_seconds: 0.05").replace("workers: 0", "workers: 1")
@@ -89,16 +97,16 @@ def test_a_killed_run_ends_with_the_same_bytes(dataset: Path, tmp_path: Path) ->
     resumed = subprocess.run(command(dataset, killed, config), capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
     assert "going on from step" in resumed.stderr
-    run = train(dataset, undisturbed, steps=200)
+    run = train(dataset, undisturbed, **changes)
     assert weights(killed) == weights(undisturbed)
     history = json.loads((killed / "metrics.json").read_text())["history"]
-    assert untimed(history) == untimed(run.history) and len(history) == 20
-    assert (killed / "training.jsonl").read_text().count("\n") == 20
+    assert untimed(history) == untimed(run.history) and len(history) == 12
+    assert (killed / "training.jsonl").read_text().count("\n") == 12
     assert len(list((killed / "checkpoints").iterdir())) == 4  # two, and their manifests; no left-overs
 
 
 def untimed(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    timed = {"imagesPerSecond", "dataWaitShare"}
+    timed = {"imagesPerSecond", "dataWaitShare", "memoryGB"}
     return [{key: value for key, value in entry.items() if key not in timed} for entry in history]
 
 
@@ -115,6 +123,20 @@ def test_sigterm_to_the_whole_group_saves_and_says_incomplete(dataset: Path, tmp
     assert process.returncode == 3, errors
     assert "error: training was stopped by SIGTERM after step" in errors and "Traceback" not in errors
     assert len(list((output / "checkpoints").glob("*.pt"))) == 1
+
+
+def test_a_run_ends_before_its_job_does(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    assert loop.deadline({"SLURM_JOB_END_TIME": str(now + 3600)}) == now + 3480
+    assert loop.deadline({"SLURM_JOB_END_TIME": str(now + 100)}) == pytest.approx(now + 90, abs=1)
+    assert loop.deadline({}) is None
+    monkeypatch.setattr(loop, "deadline", lambda environment: now - 1)
+    config = write_config(tmp_path / "config.yaml", steps=100000)
+    with pytest.raises(
+        IncompleteError, match="stopped by the end of its time after step 0 of 100000; the same command"
+    ):
+        run_main(monkeypatch, dataset, tmp_path / "model", config)
+    assert len(list((tmp_path / "model" / "checkpoints").glob("*.pt"))) == 1
 
 
 def test_a_torn_shard_ends_the_program_at_once(dataset: Path, tmp_path: Path) -> None:
@@ -167,7 +189,7 @@ def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
 def test_a_finished_run_ends_at_once(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(dataset, tmp_path)
     expected = weights(tmp_path)
-    monkeypatch.setattr(loop.Run, "_step", None)
+    monkeypatch.setattr(Gradients, "add", None)
     train(dataset, tmp_path)
     assert weights(tmp_path) == expected
 
@@ -204,6 +226,47 @@ def test_the_export_is_the_trained_model(dataset: Path, tmp_path: Path) -> None:
     assert list(normalise.mean) == run.recipe.image_mean and list(normalise.std) == run.recipe.image_std
 
 
+def test_the_export_is_the_mean_of_the_last_epochs(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, advance = [], loop.Run._advance
+
+    def note(run: loop.Run, *arguments: Any) -> str | None:
+        stop = advance(run, *arguments)
+        seen.append(run.model.visual.proj.detach().clone())
+        return stop
+
+    monkeypatch.setattr(loop.Run, "_advance", note)
+    run = train(dataset, tmp_path, steps=8, average_last=2)  # an epoch of 30 pictures is 4 batches of 8
+    torch.testing.assert_close(run.model.visual.proj.detach(), (seen[3] + seen[7]) / 2)
+    expected = weights(tmp_path)
+    train(dataset, tmp_path, steps=8, average_last=2)  # finished: only exported again
+    assert weights(tmp_path) == expected
+
+
+def test_training_starts_from_a_model(dataset: Path, tmp_path: Path) -> None:
+    first = train(dataset, tmp_path / "first")
+    run = train(dataset, tmp_path / "second", start=tmp_path / "first", steps=0)
+    assert weights(tmp_path / "first") == weights(tmp_path / "second")
+    longer = train(dataset, tmp_path / "third", start=tmp_path / "first", image_size=48, context_length=20, steps=2)
+    assert longer.model.positional_embedding.shape == (20, 32) and longer.history[0]["loss"] < first.history[0]["loss"]
+    assert longer.model.visual.positional_embedding.shape == (10, 32) and run.steps == 0
+    with pytest.raises(UserError, match="no .*none/open_clip_model.safetensors, which the recipe starts from"):
+        train(dataset, tmp_path / "fourth", start=tmp_path / "none")
+    other = {**TINY["model_cfg"], "embed_dim": 24}
+    with pytest.raises(UserError, match="can't be the start of this recipe's model"):
+        train(dataset, tmp_path / "fifth", start=tmp_path / "first", model_cfg=other)
+
+
+def test_the_curves_stand_in_tensorboards_files_too(dataset: Path, tmp_path: Path) -> None:
+    run = train(dataset, tmp_path, steps=20, tensorboard=True)
+    files = EventAccumulator(str(tmp_path / "tensorboard"))
+    files.Reload()
+    assert {"loss", "lr", "logitScale", "imagesPerSecond", "dataWaitShare"} <= set(files.Tags()["tensors"])
+    events = files.Tensors("loss")
+    assert [event.step for event in events] == [entry["step"] for entry in run.history] == [10, 20]
+
+
 def test_training_learns(dataset: Path, tmp_path: Path) -> None:
     run = train(dataset, tmp_path, steps=40)
     assert run.history[-1]["loss"] < 0.8 * run.history[0]["loss"]
@@ -224,12 +287,14 @@ def test_the_card_tells_licences_and_cost(dataset: Path, tmp_path: Path, monkeyp
     assert provenance["counts"]["samplesSeen"] == 48 and provenance["dataHash"] == metrics["dataHash"]
 
 
-def test_a_batch_larger_than_the_dataset_is_told(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_recipe_for_millions_trains_on_few_pictures_and_says_so(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = write_config(tmp_path / "config.yaml", batch_size=31)
-    with pytest.raises(UserError, match="batch_size is 31, but the dataset holds 30 pictures; put batch_size: 30"):
-        run_main(monkeypatch, dataset, tmp_path / "model", config)
+    config = write_config(tmp_path / "config.yaml", batch_size=8192, least_batches=8)
+    run_main(monkeypatch, dataset, tmp_path / "model", config)
+    assert "NOTE: the recipe's batches of 8192 pairs are too large for 30 pictures and become 2 pairs" in caplog.text
+    metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
+    assert metrics["batchSize"] == 2 and metrics["samplesSeen"] == 12
 
 
 def test_tiny_is_a_demo_recipe() -> None:
