@@ -112,7 +112,7 @@ class _Gather(torch.autograd.Function):
     def forward(context: Any, own: torch.Tensor, world: World) -> torch.Tensor:  # type: ignore[override]
         context.rows = slice(world.rank * len(own), (world.rank + 1) * len(own))
         everything = own.new_empty(world.size * len(own), *own.shape[1:])
-        distributed.all_gather_into_tensor(everything, own.contiguous())
+        distributed.all_gather_single(everything, own.contiguous())
         return everything
 
     @staticmethod
