@@ -46,7 +46,7 @@ REMEMBERED_TEXTS = 1 << 16  # captions of a graph repeat: tokens of so many are 
 class Batch(NamedTuple):
     """Pairs as tensors: what a process prepares, and what a step gets."""
 
-    images: torch.Tensor  # uint8 [n, 3, size, size], RGB
+    images: torch.Tensor  # uint8 [n, size, size, 3], RGB
     tokens: torch.Tensor  # int64 [n, context]
     captions: torch.Tensor  # int64 [n]: equal for equal tokens
     entities: torch.Tensor  # int64 [n]: equal for pictures of the same entities
@@ -272,8 +272,8 @@ class Pieces(Dataset[Batch | str]):
             images, tokens, captions, entities = zip(*(self._prepare(place) for place in places), strict=True)
         except UserError as error:
             return str(error)
-        stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-        return Batch(stacked, torch.from_numpy(np.stack(tokens)), torch.tensor(captions), torch.tensor(entities))
+        arrays = torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(tokens))
+        return Batch(*arrays, torch.tensor(captions), torch.tensor(entities))
 
     def sample_at(self, place: int) -> tuple[int, int]:
         """The epoch and the number of the sample at a place of the stream."""

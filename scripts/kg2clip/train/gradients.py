@@ -86,7 +86,8 @@ class Gradients:
         # Dropout depends on the step only: a resumed run draws the same, and so does the second pass of a part.
         torch.manual_seed(int(stable_hash("step", self._seed, step, self._world.rank, number, length=15), 16))
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._recipe.precision == "bf16"):
-            images, texts, scale, *bias = model((part[0].float() - self._mean) / self._deviation, part[1])
+            pixels = (part[0].permute(0, 3, 1, 2).float() - self._mean) / self._deviation
+            images, texts, scale, *bias = model(pixels, part[1])
         return Features(images.float(), texts.float(), scale, bias[0] if bias else None)
 
 

@@ -50,7 +50,7 @@ def test_batches_are_the_same_for_any_number_of_workers(dataset: Path) -> None:
     pieces = pieces_of(dataset)
     runs = [list(batches(pieces, 8, 0, 8, workers, pin=False)) for workers in (0, 1, 2, 4)]
     assert all(equal(runs[0], run) for run in runs[1:])
-    assert runs[0][0].images.shape == (8, 3, 32, 32) and runs[0][0].images.dtype == torch.uint8
+    assert runs[0][0].images.shape == (8, 32, 32, 3) and runs[0][0].images.dtype == torch.uint8
     assert runs[0][0].tokens.shape == (8, 16)
 
 
