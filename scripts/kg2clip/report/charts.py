@@ -19,6 +19,7 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
+from kg2clip.report.ablation import Effect
 from kg2clip.report.accuracy import ClassScore, Score
 from kg2clip.report.coverage import Taxon
 from kg2clip.report.filters import clean, short
@@ -340,6 +341,44 @@ def _wedge(arc: Arc, inner: float, step: float) -> dict[str, Any]:
 
 def _label(text: str) -> str:
     return str(clean(short(text, 60)))
+
+
+def cost(effects: Sequence[Effect]) -> Chart | None:
+    """Top-1 on test over the computation of training, with intervals over seeds; None where all cost the same.
+
+    Of the first benchmark and its form of names that is recognised best.
+    """
+    shown = [effect for effect in effects if effect.benchmark == effects[0].benchmark]
+    if len({effect.flops for effect in shown}) < 2:
+        return None
+    best = max(shown, key=lambda effect: effect.top1.value).name_form
+    frame = pd.DataFrame(
+        [
+            {
+                "experiment": effect.experiment,
+                "flops": effect.flops,
+                "value": 100 * effect.top1.value,
+                "low": _percent(effect.top1.low),
+                "high": _percent(effect.top1.high),
+            }
+            for effect in shown
+            if effect.name_form == best
+        ]
+    )
+    base = alt.Chart(frame).encode(
+        x=alt.X(
+            "flops:Q", title="FLOPs of training", scale=alt.Scale(type="log", nice=True), axis=alt.Axis(format="~e")
+        ),
+        color=alt.Color("experiment:N", sort=None, legend=alt.Legend(columns=3)),
+    )
+    points = base.mark_circle(size=90, opacity=1).encode(
+        y=alt.Y("value:Q", title=f"top-1 on test, {best} names, %", scale=alt.Scale(zero=False))
+    )
+    return _chart(
+        alt.layer(base.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q"), points).properties(
+            width=WIDTH, height=HEIGHT
+        )
+    )
 
 
 def _percent(value: float | None) -> float | None:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from kg2clip import provenance
 from kg2clip.report import (
+    ablation,
     accuracy,
     charts,
     citations,
@@ -28,6 +29,7 @@ from kg2clip.report import (
     tree,
     truth,
 )
+from kg2clip.report.ablation import Effect
 from kg2clip.report.accuracy import Accuracy
 from kg2clip.report.charts import Chart
 from kg2clip.report.coverage import Taxon
@@ -59,6 +61,7 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
     mix = texts.measure(results)
     scores = accuracy.measure(results)
     several = models.measure(results, scores)
+    effects = ablation.measure(results, scores.scores)
     records = [record for record in results.provenance() if record.get("step") != STEP]
     runs = history.training(results)
     kept = galleries.kept(results, pictures)
@@ -84,6 +87,7 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
         "models": several,
         "notes_on_benchmarks": results.notes_on_benchmarks,
         "runs": runs,
+        "effects": effects,
         "kept": kept,
         "lots": lots,
         "leaks": galleries.leaks(results),
@@ -93,7 +97,7 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
         "steps": history.steps(records),
         "notices": notices.gather(results, counted, taxa, mix, scores),
         "shown": galleries.SHOWN,
-        "charts": _charts(taxa, runs, scores, several),
+        "charts": _charts(taxa, runs, scores, several, effects),
     }
     counts = {
         "entities": counted.entities,
@@ -106,7 +110,9 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
     return _fill_in(context), counts
 
 
-def _charts(taxa: Sequence[Taxon], runs: Sequence[Training], scores: Accuracy, several: Models) -> dict[str, Chart]:
+def _charts(
+    taxa: Sequence[Taxon], runs: Sequence[Training], scores: Accuracy, several: Models, effects: Sequence[Effect]
+) -> dict[str, Chart]:
     """All charts that there are data for, by the names that the templates use."""
     drawn = {
         "tree": charts.coverage_tree(tree.arcs(taxa)),
@@ -116,6 +122,7 @@ def _charts(taxa: Sequence[Taxon], runs: Sequence[Training], scores: Accuracy, s
         "accuracy": charts.accuracy(scores.scores),
         "comparisons": charts.comparisons(several.comparisons),
         **{f"published-{beside.benchmark}": charts.published(beside) for beside in several.published},
+        "cost": charts.cost(effects),
         **{f"classes-{detail.score.benchmark}": charts.classes(detail.classes) for detail in scores.details},
     }
     return {name: chart for name, chart in drawn.items() if chart}

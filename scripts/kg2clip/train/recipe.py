@@ -163,7 +163,7 @@ class Recipe:
             return None
         if self.pretrained.startswith(EXPERIMENT):
             return models / self.pretrained.removeprefix(EXPERIMENT)
-        return ROOT / self.pretrained.removeprefix(LOCAL)
+        return Path(self.pretrained.removeprefix(LOCAL))
 
     def said(self) -> dict[str, Any]:
         """The values that are no defaults, as they stand in a recipe's file."""
@@ -237,7 +237,7 @@ def _inherited(settings: Settings, start: str, folder: Path, behind: tuple[str, 
         first = _load(settings, start.removeprefix(EXPERIMENT), folder, behind)
         values = {key: getattr(first, key) for key in ("model", "model_cfg", *_INHERITED)}
         return {key: value for key, value in values.items() if value is not None}
-    path = ROOT / start.removeprefix(LOCAL) / CONFIG
+    path = Path(start.removeprefix(LOCAL)) / CONFIG
     try:
         content = read_json(path)
         model, preprocess = content["model_cfg"], content.get("preprocess_cfg") or {}

@@ -1,0 +1,62 @@
+"""Experiments compared: means over seeds, their intervals and differences."""
+
+from __future__ import annotations
+
+import pytest
+from unit.report.conftest import Run
+
+from kg2clip import settings
+from kg2clip.files import read_json, write_json
+from kg2clip.report import ablation, charts
+from kg2clip.report.accuracy import Score
+
+VALUES = {"main": 0.50, "main-seed2": 0.52, "main-seed3": 0.57, "names": 0.40, "names-seed2": 0.42, "single": 0.30}
+
+
+def experiments(run: Run) -> Run:
+    """The run with experiments that were trained with several seeds."""
+    content = read_json(run.config)
+    content["train"]["experiments"] = {
+        "untrained": {"recipe": "demo", "steps": 0},
+        "main": {"recipe": "demo", "seeds": 3},
+        "names": {"recipe": "demo", "seeds": 2, "alt_text_share": 0},
+        "single": {"recipe": "demo", "picture_share": 0.5},
+    }
+    write_json(run.config, content)
+    for name in VALUES:
+        facts = {"steps": 10, "pictures": 50 if name == "single" else 100, "flops": 1e12 if name == "single" else 2e12}
+        write_json(run.folder / "models" / name / "metrics.json", {**facts, "history": []})
+    return Run(run.folder, run.config, settings.load(run.config), run.hostile)
+
+
+def score(experiment: str, value: float) -> Score:
+    return Score(
+        experiment, "heldout", "scientific", "bare", 8, 4, {"top1": {"value": value, "low": 0, "high": 1}}, None
+    )
+
+
+def test_means_and_intervals_over_seeds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = experiments(run)
+    results = ablation.Results(changed.folder, changed.settings, None)  # type: ignore[arg-type]  # reads no table
+    effects = ablation.measure(results, [score(*pair) for pair in VALUES.items()])
+    assert [(effect.experiment, effect.seeds, effect.pictures) for effect in effects] == [
+        ("main", 3, 100),
+        ("names", 2, 100),
+        ("single", 1, 50),
+    ]
+    main, names, single = effects
+    assert "alt_text_share 0" in names.changes
+    # Student: the mean of 0.50, 0.52, 0.57 is 0.53, their deviation 0.0361, t(2) 4.303.
+    assert (main.top1.value, main.top1.low, main.top1.high) == pytest.approx((0.53, 0.4404, 0.6196), abs=1e-4)
+    assert main.difference is None and single.top1.low is None
+    assert names.difference and single.difference and single.difference.low is None
+    # Welch: 0.41 - 0.53, standard error 0.02309, 2.73 degrees of freedom, t 3.373.
+    found = (names.difference.value, names.difference.low, names.difference.high)
+    assert found == pytest.approx((-0.12, -0.198, -0.042), abs=1e-3)
+    drawn = charts.cost(effects)
+    assert drawn is not None and "FLOPs of training" in drawn.picture
+    assert charts.cost(effects[:2]) is None  # the same cost
+
+
+def test_one_experiment_is_not_compared(run: Run) -> None:
+    assert ablation.measure(run.open(), [score("main", 0.5), score("untrained", 0.1)]) == ()
