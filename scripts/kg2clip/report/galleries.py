@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kg2clip import removals
 from kg2clip.report.pictures import Pictures, Thumbnail
 from kg2clip.report.results import Results, Row
 
@@ -69,13 +70,17 @@ def kept(results: Results, pictures: Pictures, limit: int = KEPT) -> tuple[KeptP
 
 
 def dropped(results: Results, pictures: Pictures, limit: int = DROPPED) -> tuple[DroppedLot, ...]:
-    """Draw dropped pictures of every reason that leaves a picture to show (not those that were never decoded)."""
+    """Draw dropped pictures of every reason that leaves a picture to show (not those that were never decoded).
+
+    Copies of pictures that were taken down are not shown.
+    """
     seed = str(results.settings["seed"])
     rows = results.rows(
         f"""
         WITH lost AS (
             SELECT *, {DRAW.format(key="candidateID")} AS draw FROM decisions
             WHERE NOT coalesce(kept, false) AND stage IN ('filter', 'duplicate', 'decontamination')
+                AND NOT list_has_any(?, [candidateID, survivorID])
         ), drawn AS (
             SELECT *, count(*) OVER lot AS total FROM lost
             WINDOW lot AS (PARTITION BY stage, reason, match)
@@ -90,7 +95,7 @@ def dropped(results: Results, pictures: Pictures, limit: int = DROPPED) -> tuple
             LEFT JOIN (SELECT * FROM features WHERE status = 'decoded') s ON s.candidateID = d.survivorID
         ORDER BY d.candidateID
         """,
-        [seed, limit],
+        [seed, removals.keys(results.settings["dataset"]["removed"]), limit],
     )
     names = _names(results, [entity for row in rows for entity in row["entityIDs"] or ()])
     lots: dict[tuple[str, str, str | None], list[Row]] = {}

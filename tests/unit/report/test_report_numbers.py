@@ -232,6 +232,15 @@ def test_dropped_pictures_stand_beside_what_they_repeat(run: Any) -> None:
     assert not any(picture.other for picture in lots["too-small"].pictures)
 
 
+def test_copies_of_a_picture_that_was_taken_down_are_not_shown(run: Any) -> None:
+    lots = {lot.reason: lot for lot in galleries.dropped(run.open(), Pictures(run.open()))}
+    first = lots["duplicate"].pictures[0].row
+    run.settings["dataset"]["removed"] = str(run.folder / "removed.csv")
+    removals.add(run.folder / "removed.csv", [{"candidateID": first["survivorID"]}])
+    shown = [p.row for lot in galleries.dropped(run.open(), Pictures(run.open())) for p in lot.pictures]
+    assert shown and not any(first["survivorID"] in (row["candidateID"], row["survivorID"]) for row in shown)
+
+
 def test_the_benchmark_picture_is_the_one_of_its_key(run: Any) -> None:
     results = run.open()
     pictures = Pictures(results)
