@@ -1,5 +1,7 @@
-"""Models by name: a folder, a repository of Hugging Face's hub, or one of open_clip's own tags. Nothing is downloaded
-unless the user says HF_HUB_OFFLINE=0."""
+"""Models by name: a folder, a repository of Hugging Face's hub, or one of open_clip's own tags.
+
+Nothing is downloaded unless the user says HF_HUB_OFFLINE=0.
+"""
 
 from __future__ import annotations
 

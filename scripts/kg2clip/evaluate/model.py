@@ -39,6 +39,8 @@ class Model:
             with quiet():
                 model, _, preprocess = open_clip.create_model_and_transforms(architecture, tag, device=device)
                 self._tokenizer: Any = open_clip.get_tokenizer(architecture)
+        except ImportError as error:  # some text towers are of Hugging Face's kind
+            raise UserError(f"{name} needs a package that is not installed: pip install {error.name}") from None
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(f"{name} is no model that open_clip can load: {error}") from None
         self._model: Any = model.eval()

@@ -307,6 +307,15 @@ def test_public_models_that_are_not_here_say_what_to_type(
         openclip.resolve(name)
 
 
+def test_a_package_that_a_model_wants_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wanting(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'transformers'", name="transformers")
+
+    monkeypatch.setattr(open_clip, "get_tokenizer", wanting)
+    with pytest.raises(UserError, match="pip install transformers"):
+        Model(model, torch.device("cpu"))
+
+
 def test_a_model_in_the_hubs_cache_is_found_and_loaded(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
