@@ -56,9 +56,10 @@ def _require(name: str, repository: str, files: list[str] | tuple[str, ...]) -> 
     if not constants.HF_HUB_OFFLINE:
         return
     if not any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
+        folder = "models/" + (repository.rpartition("/")[2] if name.startswith(HUB) else name.replace("/", "-"))
         raise UserError(
-            f"{name} is not on this machine, and kg2clip fetches no model by itself. Fetch it once, where there is "
-            f"internet, with: HF_HUB_OFFLINE=0 hf download {repository}"
+            f"{name} is not on this machine, and a run fetches no model by itself. Where there is internet, type: "
+            f"python scripts/fetch_model.py {name} {folder}; then write {folder} in place of {name}"
         )
 
 

@@ -290,9 +290,11 @@ def test_folders_that_are_no_model_are_told(model: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("hf-hub:imageomics/bioclip", r"HF_HUB_OFFLINE=0 hf download imageomics/bioclip$"),
-        ("ViT-B-32/openai", r"hf download timm/vit_base_patch32_clip_224.openai$"),
-        ("ViT-B-32-quickgelu/metaclip_400m", r"hf download timm/vit_base_patch32_clip_224.metaclip_400m$"),
+        (
+            "hf-hub:imageomics/bioclip",
+            r"fetch_model.py hf-hub:imageomics/bioclip models/bioclip; then write models/bioclip",
+        ),
+        ("ViT-B-32/openai", r"fetch_model.py ViT-B-32/openai models/ViT-B-32-openai;"),
         ("ViT-B-32/openal", r"no weights openal of ViT-B-32; it has: openai, "),
         ("ViT-B32/openai", r"neither a folder nor hf-hub:OWNER/NAME nor, as ViT-B-32/openai, one of open_clip's"),
         ("no/such/folder", "is no model: it is neither a folder"),

@@ -151,7 +151,7 @@ def test_baselines_that_are_not_here_are_told_with_what_to_type(
     (tmp_path / "open_clip_model.safetensors").touch()
     wanted = config(evaluate={"baselines": {"openai": "ViT-B-32/openai", "mine": str(tmp_path)}})
     findings = list(doctor.check_baselines(wanted))
-    assert levels(findings) == ["error", "ok"] and "hf download timm/" in findings[0].says
+    assert levels(findings) == ["error", "ok"] and "fetch_model.py ViT-B-32/openai" in findings[0].says
     assert not list(doctor.check_baselines(config()))
 
 
