@@ -1,7 +1,7 @@
 """Experiments against each other: what each choice is worth, with intervals over the seeds, and what it costs.
 
-An interval over seeds says how far another run of the same recipe would fall; the intervals of the accuracy section say
-how far other test pictures would. A difference below either is no finding.
+An interval over seeds is that of the mean of all runs of the recipe; the intervals of the accuracy section say what
+other test pictures would change. A difference below either is no finding.
 """
 
 from __future__ import annotations
