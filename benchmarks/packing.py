@@ -24,7 +24,7 @@ from kg2clip.identifiers import candidate_id
 
 PACKAGES = ("duckdb", "pyarrow", "py3langid", "ftfy")
 ROOT = Path(__file__).resolve().parents[1]
-PICTURES, BYTES, ENTITIES, REPEATS = 60_000, 24_000, 500, 3
+PICTURES, BYTES, ENTITIES, REPEATS = 40_000, 24_000, 500, 3
 IN_TAR = 1000
 WORDS = """
 a bee on the white flower in our garden near old river with its young after rain early morning seen feeding male large

@@ -22,6 +22,7 @@ from kg2clip.errors import UserError
 from kg2clip.files import sha256_bytes, sha256_file
 from kg2clip.identifiers import stable_hash
 from kg2clip.languages import Names
+from kg2clip.processes import die_with_parent
 from kg2clip.progress import Progress
 from kg2clip.settings import Settings, tracked
 
@@ -242,6 +243,7 @@ _packer: Packer
 
 def _start(job: Job) -> None:
     global _packer
+    die_with_parent()
     _packer = Packer(job)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import mlcroissant as mlc
+import psutil
 import pytest
 import webdataset as wds
 import yaml
@@ -201,11 +202,15 @@ def test_killed_at_any_moment_the_next_run_ends_the_same(project: Path) -> None:
     for state in ("train-00000.tar", "sizes.json", "manifest.parquet"):
         for path in folder.iterdir():
             path.unlink()
-        process = subprocess.Popen(command(project), stderr=subprocess.DEVNULL)
+        several = ("--workers", "2") if state == "train-00000.tar" else ()
+        process = subprocess.Popen(command(project, *several), stderr=subprocess.DEVNULL)
         while process.poll() is None and not (folder / state).exists():
             time.sleep(0.001)
+        helpers = psutil.Process(process.pid).children(recursive=True)
+        assert bool(helpers) == bool(several)
         process.kill()
         process.wait()
+        assert not psutil.wait_procs(helpers, timeout=5)[1], "an orphan would write beside its successor"
         packed(project)
         assert {path.name: sha256_file(path) for path in folder.iterdir() if path.name != ".lock"} == wanted
 
