@@ -29,6 +29,7 @@ from kg2clip.curate import alignment, neighbours
 from kg2clip.curate.decode import Rules, decode
 from kg2clip.curate.neighbours import Hashes, Indices
 from kg2clip.curate.windows import MIRRORING, WINDOWS
+from kg2clip.processes import die_with_parent
 from kg2clip.progress import Progress
 from kg2clip.tars import Member
 
@@ -182,7 +183,7 @@ def _agreements(works: Sequence[Work], workers: int) -> Iterator[float]:
     if len(works) < 4 * workers:
         yield from map(_agreement, works)
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("forkserver"), initializer=die_with_parent) as pool:
         yield from pool.map(_agreement, works, chunksize=16)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from kg2clip.curate.decode import RefusedError, Rules, decode, encode
 from kg2clip.curate.hashes import Looks, looks
 from kg2clip.files import sha256_bytes
+from kg2clip.processes import die_with_parent
 from kg2clip.tars import Member
 
 CHUNK = 8  # pictures handed to a process at once: about 0.1 s of work
@@ -112,7 +113,7 @@ class Examiners:
         if self._pool is None:
             # Not `fork`: Arrow has threads in this process by now, and a fork with threads may hang.
             context = multiprocessing.get_context("forkserver")
-            self._pool = ProcessPoolExecutor(workers, mp_context=context)
+            self._pool = ProcessPoolExecutor(workers, context, initializer=die_with_parent)
         return self._pool
 
     def _close(self) -> None:
