@@ -13,5 +13,11 @@ def die_with_parent() -> None:
     Else it would wait for work forever, or write beside its successor. The kernel's own signal does not serve here: the
     parent of a fork server's process is the server, which lives as long as its processes do.
     """
+    if multiprocessing.parent_process():
+        threading.Thread(target=_die_after_parent, daemon=True).start()
+
+
+def _die_after_parent() -> None:
     if parent := multiprocessing.parent_process():
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        parent.join()
+        os._exit(1)
