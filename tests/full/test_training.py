@@ -1,7 +1,8 @@
-"""Training in several processes: stopped, gone on with, and told of a torn shard once."""
+"""Training in several processes: stopped, gone on with, told of a torn shard once. And compiled."""
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from unit.train.cases import write_config, write_dataset
+from unit.train.gradients_of_a_step import gradients
 
 from kg2clip.settings import ROOT
 
@@ -79,3 +81,11 @@ def test_a_batch_that_the_processes_cannot_share_is_told(dataset: Path, tmp_path
     ended = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
     assert "put batch_size: 6 under train.experiments.tiny" in ended.stderr and "Traceback" not in ended.stderr
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for the processor with g++")
+def test_a_compiled_model_has_the_same_gradients(dataset: Path) -> None:
+    plain, compiled = gradients(dataset), gradients(dataset, compile=True)
+    assert plain.keys() == compiled.keys()  # compiled in place: the weights keep their names
+    for name, values in plain.items():
+        torch.testing.assert_close(compiled[name], values, rtol=1e-4, atol=1e-4, msg=name)
