@@ -17,8 +17,10 @@ from kg2clip.train import recipe as recipes
 try:
     source = ", ".join(map(str, workflow.configfiles)) or "the config"
     config.update(checked.complete(dict(config), source))
-    for experiment in config["train"]["experiments"]:
-        recipes.load(config, experiment)  # a mistake is told now, not after the harvest
+    # Read at once: a mistake in a recipe is told now, not after the harvest.
+    RECIPES = {
+        name: recipes.load(config, name) for name in config["train"]["experiments"]
+    }
 except UserError as error:
     sys.exit(
         f"error: {error}"
@@ -38,7 +40,7 @@ pathvars:
 LANES = list(config["download"]["lanes"])
 BATCHES = batch_names(config)
 SEARCHES = searches(config)
-EXPERIMENTS = list(config["train"]["experiments"])
+EXPERIMENTS = list(RECIPES)
 BASELINES = config["evaluate"]["baselines"]
 MODELS = [*EXPERIMENTS, *BASELINES]  # all that is evaluated
 BENCHMARKS = config["evaluate"]["benchmarks"]
@@ -76,9 +78,7 @@ def taken_down():
 
 def recipe_of(experiment):
     """All that makes a training run the one that it is, as text; the version in it stands for the trainer's code."""
-    return json.dumps(
-        recipes.load(config, experiment).identity(config, experiment), sort_keys=True
-    )
+    return json.dumps(RECIPES[experiment].identity(config, experiment), sort_keys=True)
 
 
 def model_name(wildcards):
@@ -97,9 +97,7 @@ def model_files(wildcards):
 
 def start_of(experiment):
     """The weights that an experiment starts from: another experiment's, a model folder's, or none."""
-    folder = recipes.load(config, experiment).start(
-        Path(f"results/{config['project']}/models")
-    )
+    folder = RECIPES[experiment].start(Path(f"results/{config['project']}/models"))
     return [folder / "open_clip_model.safetensors"] if folder else []
 
 
