@@ -93,6 +93,15 @@ def test_the_snakefile_gets_the_names_fast() -> None:
     assert not {"aiohttp", "pandas", "pyarrow", "requests", "img2dataset"} & set(loaded)
 
 
+def test_a_job_starts_of_img2dataset_only_what_it_uses() -> None:
+    code = "import sys; import kg2clip.download.batch; found = set(sys.modules); print(*found)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=settings.ROOT / "scripts", capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "img2dataset.downloader" in loaded
+    assert not {"albumentations", "cv2", "torch", "scipy", "img2dataset", "img2dataset.main"} & set(loaded)
+
+
 @pytest.mark.parametrize(
     ("body", "declared", "kind", "extension"),
     [
