@@ -25,11 +25,43 @@ rule decode_batch:
         " --workers {threads} --provenance {output.provenance} 2>&1 | tee {log}"
 
 
+rule fit_pictures:  # asked for only where curate.fit_model names a model
+    input:
+        features="<results>/curate/{batch}.features.parquet",
+        candidates="<results>/search/candidates.parquet",
+        entities="<results>/knowledge/entities.parquet",
+    output:
+        fits="<results>/curate/{batch}.fit.parquet",
+        provenance="<results>/provenance/fit_pictures.{batch}.json",
+    log:
+        "<logs>/fit_pictures.{batch}.log",
+    benchmark:
+        "<benchmarks>/fit_pictures.{batch}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 4
+    resources:
+        mem_mb=grows(16000),
+        runtime=grows(240),
+    params:
+        settings=settings("fit_pictures"),
+        code=code("fit_pictures"),
+    shell:
+        "python scripts/fit_pictures.py --features {input.features} --candidates {input.candidates}"
+        " --entities {input.entities} --output {output.fits} --threads {threads}"
+        " --provenance {output.provenance} 2>&1 | tee {log}"
+
+
 rule decide_pictures:
     input:
         candidates="<results>/search/candidates.parquet",
+        entities="<results>/knowledge/entities.parquet",
         downloads=expand("<results>/download/{batch}.manifest.parquet", batch=BATCHES),
         features=expand("<results>/curate/{batch}.features.parquet", batch=BATCHES),
+        fits=expand(
+            "<results>/curate/{batch}.fit.parquet",
+            batch=BATCHES if config["curate"]["fit_model"] else [],
+        ),
     output:
         decisions="<results>/curate/decisions.parquet",
         provenance="<results>/provenance/decide_pictures.json",
@@ -51,6 +83,6 @@ rule decide_pictures:
             for name, benchmark in BENCHMARKS.items()
         ],
     shell:
-        "python scripts/decide_pictures.py --candidates {input.candidates} --downloads {input.downloads}"
-        " --features {input.features} {params.benchmarks} --workers {threads} --output {output.decisions}"
+        "python scripts/decide_pictures.py --candidates {input.candidates} --entities {input.entities} --downloads {input.downloads}"
+        " --features {input.features} --fits {input.fits} {params.benchmarks} --workers {threads} --output {output.decisions}"
         " --provenance {output.provenance} 2>&1 | tee {log}"

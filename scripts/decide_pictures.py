@@ -1,6 +1,7 @@
 """Decide on every candidate: kept, or dropped with the stage and the reason.
 
-In:  search/candidates.parquet, all download/*.manifest.parquet, all curate/*.features.parquet, the benchmarks' folders
+In:  search/candidates.parquet, knowledge/entities.parquet, all download/*.manifest.parquet, all
+     curate/*.features.parquet, all curate/*.fit.parquet where there are any, the benchmarks' folders
 Out: curate/decisions.parquet, one row for each candidate
 """
 
@@ -8,7 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from kg2clip import provenance, settings, tables
 from kg2clip.curate import benchmarks
@@ -17,6 +22,7 @@ from kg2clip.curate.decisions import CANDIDATE_COLUMNS, DOWNLOAD_COLUMNS, FEATUR
 from kg2clip.curate.decode import Rules
 from kg2clip.curate.overlaps import Comparison
 from kg2clip.curate.pictures import Examiners
+from kg2clip.curate.placeholders import ancestors
 from kg2clip.errors import UserError, run_program
 from kg2clip.identifiers import stable_hash
 
@@ -27,8 +33,10 @@ def main() -> None:
     """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidates", required=True, type=Path, metavar="FILE")
+    parser.add_argument("--entities", required=True, type=Path, metavar="FILE", help="for their lineages")
     parser.add_argument("--downloads", required=True, nargs="+", type=Path, metavar="FILE", help="download manifests")
     parser.add_argument("--features", required=True, nargs="+", type=Path, metavar="FILE", help="features tables")
+    parser.add_argument("--fits", nargs="*", default=[], type=Path, metavar="FILE", help="tables of fit_pictures.py")
     parser.add_argument(
         "--benchmark", action="append", metavar="NAME=PATH",
         help="evaluation set whose pictures are removed; may be repeated (default: those of the config)",
@@ -51,12 +59,21 @@ def main() -> None:
         tests,
         config,
         _comparison(arguments.features, arguments.workers, config),
+        partial(ancestors, arguments.entities),
+        _fits(arguments.fits),
     )
     tables.write(decisions, tables.DECISIONS, arguments.output)
     provenance.write(
         arguments.provenance, "decide_pictures", config, SECTIONS, funnel(decisions), LIBRARIES,
         benchmarks={name: _summary(rows["sha256"].tolist()) for name, rows in tests.groupby("benchmark")},
     )  # fmt: skip
+
+
+def _fits(paths: list[Path]) -> pd.Series[Any] | None:
+    if not paths:
+        return None
+    rows = pd.concat([tables.read_frame(path) for path in paths], ignore_index=True)
+    return rows.drop_duplicates("candidateID").set_index("candidateID")["fit"]
 
 
 def _comparison(tables: list[Path], workers: int, config: settings.Settings) -> Comparison | None:

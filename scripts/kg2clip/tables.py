@@ -148,6 +148,7 @@ FEATURES = pa.schema(
         ("storedWidth", pa.int32()),
         ("storedHeight", pa.int32()),
         ("flags", texts),  # animated, alpha, exif-rotated, icc, 16-bit, cmyk ...
+        ("pictureKind", text),  # by its colours: photograph, drawing, map, logo
         ("deviation", pa.float32()),  # standard deviation of the grey levels, 0 to 127.5: 0 is a blank picture
         ("sha256", text),  # of the raw bytes
         ("pixelHash", text),  # sha256 of the upright picture as 64 x 64 RGB
@@ -157,6 +158,8 @@ FEATURES = pa.schema(
         ("windows", pa.binary(36 * 32)),  # hashes of the whole and of 35 windows, to find crops by
     ]
 )
+
+FITS = pa.schema([("candidateID", text), ("fit", pa.float32())])  # the cosine with the best of its names; null: none
 
 DECISIONS = pa.schema(
     [
@@ -173,6 +176,8 @@ DECISIONS = pa.schema(
         ("groupID", text),  # the first of all copies and all photos of their observations: no split cuts through them
         ("benchmark", text),
         ("benchmarkKey", text),  # split/key of the test picture
+        ("pictureKind", text),  # by its texts or colours: photograph, drawing, map, specimen, logo
+        ("fit", pa.float32()),  # to its names, by curate.fit_model; null without one
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("pdqQuality", pa.int32()),

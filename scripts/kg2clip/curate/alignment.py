@@ -4,10 +4,13 @@ another picture however alike in layout.
 The closest pair of windows says where one lies on the other to a few pixels; Lucas and Kanade's iteration (1981; Baker
 and Matthews 2004, "Lucas-Kanade 20 years on") finds scale and shift of both axes to a fraction of one. It works on
 locally normalised luminances with Cauchy's weights, so that a band or a text laid over one of the pictures does not
-pull. Then the pictures are compared block by block (normalised cross-correlation), where there is any texture.
+pull. Then the pictures are compared block by block: where there is any texture by their luminances (normalised
+cross-correlation), where there is any colour by their hues. Luminances alone would take one drawing in red for its like
+in blue: a logo, a flag, an icon in another colour. A copy without colours is one all the same.
 
 Measured on the mirror (both collections, seed 1): 545 crops agree by 0.86 at least, 440 watermarked pictures by 0.57 (1
-% of them below 0.6), the thousand closest pairs of different pictures by 0.51 at most (1 % of them above 0.32).
+% of them below 0.6), the thousand closest pairs of different pictures by 0.51 at most (1 % of them above 0.32). In
+their colours 398 copies agree by 0.74 at least, logos of one shape, whose textures agree too, by 0.17 at most.
 """
 
 from __future__ import annotations
@@ -29,14 +32,17 @@ PASSES = ((4.0, 6), (1.5, 6))  # blur and iterations, coarse to fine
 TEXTURE = 3.0  # grey levels (standard deviation) below which a block says nothing
 CORRELATION = 0.8  # from which a block agrees
 OUTSIDE = -1e3  # grey level beyond a picture's frame
-ENOUGH = 0.1  # of all blocks must be textured and inside both frames
+ENOUGH = 0.1  # of all blocks must be textured (coloured) and inside both frames
+COLOURED, TINT = 16, 20  # levels of an opponent colour: from which a block bears it, and in which copies may differ
 Grey = NDArray[np.float32]
+Opponents = NDArray[np.int16]
 
 
 class View(NamedTuple):
-    """What is compared of a picture: luminances, 128 x 128, and hashes of the windows."""
+    """What is compared of a picture: luminances and opponent colours, 128 x 128, and hashes of the windows."""
 
     grey: Grey
+    opponents: Opponents
     hashes: Hashes
 
 
@@ -44,26 +50,34 @@ def view(image: Image.Image) -> View:
     """A picture, ready to be compared."""
     grey = image.convert("L")
     thumbnail = grey.resize((windows.SIDE, windows.SIDE), Image.Resampling.HAMMING)
+    small = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.HAMMING), np.int16)
+    red, green, blue = np.moveaxis(small, 2, 0)
     return View(
         np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.HAMMING), np.float32),
+        np.stack([red - green, blue - (red + green) // 2], axis=2),
         windows.window_hashes(np.asarray(thumbnail, np.float32)),
     )
 
 
 def agreement(one: View, other: View) -> float:
-    """Share of the textured blocks in which two pictures agree, one of them mirrored if need be.
+    """Share of the textured blocks, or of the coloured ones if that is less, in which two pictures agree.
 
-    0 where hardly any block is textured.
+    One of them is mirrored if need be. 0 where hardly any block is textured.
     """
     ways = [
-        (neighbours.distances(inner.hashes[0] ^ mask, outer.hashes), inner.grey[:, ::step], outer.grey)
+        (neighbours.distances(inner.hashes[0] ^ mask, outer.hashes), inner, outer, step)
         for inner, outer in ((one, other), (other, one))
         for mask, step in ((np.uint64(0), 1), (windows.MIRRORING, -1))
     ]
-    distance, inner, outer = min(ways, key=lambda way: int(way[0].min()))
-    inner = np.ascontiguousarray(inner)
-    frame = _align(inner, outer, _frame(windows.WINDOWS[int(distance.argmin())]))
-    return _agreeing(inner, _laid(outer, frame, OUTSIDE))
+    distance, inner, outer, step = min(ways, key=lambda way: int(way[0].min()))
+    grey = np.ascontiguousarray(inner.grey[:, ::step])
+    frame = _align(grey, outer.grey, _frame(windows.WINDOWS[int(distance.argmin())]))
+    first, second = _blocks(grey), _blocks(_laid(outer.grey, frame, OUTSIDE))
+    inside = np.asarray((second >= 0).all(axis=1), np.bool_)
+    return min(
+        _same_textures(first, second, inside),
+        _same_colours(_tints(inner.opponents[:, ::step]), _tints(_laid(outer.opponents, frame)), inside),
+    )
 
 
 def _frame(window: tuple[float, float, float, float]) -> NDArray[np.float64]:
@@ -107,9 +121,7 @@ def _laid(grey: NDArray[Any], frame: NDArray[np.float64], beyond: float = 0.0) -
     return np.asarray(laid, np.float32)
 
 
-def _agreeing(one: Grey, other: Grey) -> float:
-    first, second = _blocks(one), _blocks(other)
-    inside = (second >= 0).all(axis=1)
+def _same_textures(first: Grey, second: Grey, inside: NDArray[np.bool_]) -> float:
     first, second = (blocks - blocks.mean(axis=1, keepdims=True) for blocks in (first, second))
     deviation, other_deviation = first.std(axis=1), second.std(axis=1)
     telling = inside & (np.maximum(deviation, other_deviation) > TEXTURE)
@@ -117,6 +129,20 @@ def _agreeing(one: Grey, other: Grey) -> float:
         return 0.0
     correlation = (first * second).mean(axis=1) / np.maximum(deviation * other_deviation, 1e-6)
     return float((correlation[telling] > CORRELATION).mean())
+
+
+def _same_colours(first: Grey, second: Grey, inside: NDArray[np.bool_]) -> float:
+    colour, other_colour = np.abs(first).max(axis=1), np.abs(second).max(axis=1)
+    telling = inside & (np.maximum(colour, other_colour) > COLOURED)
+    if telling.mean() < ENOUGH or min(colour[inside].max(), other_colour[inside].max()) <= COLOURED / 2:
+        return 1.0
+    return float((np.abs(first - second).max(axis=1)[telling] <= TINT).mean())
+
+
+def _tints(opponents: NDArray[Any]) -> Grey:
+    """The mean opponent colours of a picture's blocks: blocks x 2."""
+    channels = np.moveaxis(opponents.astype(np.float32), 2, 0)
+    return np.stack([_blocks(channel).mean(axis=1) for channel in channels], axis=1)
 
 
 def _blocks(grey: Grey) -> Grey:

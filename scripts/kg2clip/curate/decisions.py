@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kg2clip import tables
+from kg2clip.curate import kinds
 from kg2clip.curate.copies import LOOKS, NO_LINK, OVERLAP, Fingerprints, best_matches, evidence, group, merge
 from kg2clip.curate.licences import allowed, openness
 from kg2clip.curate.neighbours import Indices
@@ -26,13 +27,14 @@ from kg2clip.curate.observations import (
     together,
 )
 from kg2clip.curate.overlaps import Comparison, Pictures
+from kg2clip.curate.placeholders import Lineages, find_placeholders
 from kg2clip.errors import UserError
 from kg2clip.settings import Settings
 
-CANDIDATE_COLUMNS = ("license", "title", "altText", "description", *IDS)
+CANDIDATE_COLUMNS = ("license", "title", "altText", "description", "caption", "tags", "entityIDs", *IDS)
 DOWNLOAD_COLUMNS = ("candidateID", "status", "reason")
 FEATURE_COLUMNS = (
-    "candidateID", "status", "reason", "width", "height", "deviation", "sha256", "pixelHash", "pdq",
+    "candidateID", "status", "reason", "width", "height", "pictureKind", "deviation", "sha256", "pixelHash", "pdq",
     "pdqMirrored", "pdqQuality", "tar", "offset", "size",
 )  # fmt: skip
 
@@ -55,6 +57,8 @@ def decide(
     benchmarks: pd.DataFrame,
     settings: Settings,
     comparison: Comparison | None = None,
+    lineages: Lineages = lambda entities: {},
+    fits: pd.Series[Any] | None = None,
 ) -> pd.DataFrame:
     """Decide on every candidate.
 
@@ -64,6 +68,8 @@ def decide(
         benchmarks: as `benchmarks.fingerprints` gives them.
         settings: the whole config.
         comparison: how copies are found that agree only in part; None leaves them.
+        lineages: gives the ancestors of entities; by default all are unrelated.
+        fits: how well pictures fit their names, by candidateID, where a model was asked.
 
     Returns:
         A row of tables.DECISIONS for each candidate, by candidateID.
@@ -74,7 +80,10 @@ def decide(
     decisions = candidates.sort_values("candidateID").set_index("candidateID")
     decisions = decisions.assign(stage=None, reason=None, **dict.fromkeys(_RESULTS))
     _join(decisions, downloads, features)
+    decisions["fit"] = np.nan if fits is None else fits.reindex(decisions.index)
     _filter(decisions, settings)
+    _drop_misfits(decisions, settings["curate"]["fit_worst"])
+    _drop_placeholders(decisions, features, settings, lineages)
     rows = decisions.index[decisions["stage"].isna()]
     if len(rows):
         _deduplicate(decisions, features.loc[rows], benchmarks, settings, comparison)
@@ -92,10 +101,11 @@ def funnel(decisions: pd.DataFrame) -> dict[str, Any]:
     lost = decisions[~decisions["kept"]]
     for (stage, reason), count in sorted(Counter(zip(lost["stage"], lost["reason"], strict=True)).items()):
         dropped.setdefault(stage, {})[reason] = count
-    leaked = decisions[decisions["stage"] == "decontamination"]
+    kept, leaked = decisions[decisions["kept"]], decisions[decisions["stage"] == "decontamination"]
     return {
         "candidates": len(decisions),
-        "kept": int(decisions["kept"].sum()),
+        "kept": len(kept),
+        "kinds": _counts(kept["pictureKind"]),
         "dropped": dropped,
         "duplicatesBy": _counts(decisions.loc[decisions["stage"] == "duplicate", "match"]),
         "leakedInto": _counts(leaked["benchmark"]),
@@ -116,8 +126,17 @@ def _join(decisions: pd.DataFrame, downloads: pd.DataFrame, features: pd.DataFra
     seen = features.reindex(decisions.index)
     refused = ~lost & (seen["status"] != "decoded")
     _drop(decisions, refused, "decode", seen["reason"].fillna("broken"))
+    decisions["pictureKind"] = _told_kinds(decisions).fillna(seen["pictureKind"]).where(seen["status"] == "decoded")
     for column in ("width", "height", "deviation", "pdqQuality"):
         decisions[column] = seen[column].where(~lost)
+
+
+def _told_kinds(decisions: pd.DataFrame) -> pd.Series[Any]:
+    """The kind of picture that the texts of each candidate name, or null. Descriptions say too much to be asked."""
+    texts = decisions["tags"].map(lambda tags: " · ".join(tags) if isinstance(tags, list | np.ndarray) else "")
+    for column in ("title", "altText", "caption"):
+        texts = texts + " · " + decisions[column].astype(object).fillna("")
+    return texts.map(kinds.said)
 
 
 def _demand(missing: pd.Index[Any], problem: str) -> None:
@@ -139,9 +158,30 @@ def _filter(decisions: pd.DataFrame, settings: Settings) -> None:
     _drop(decisions, short < curate["min_side"], "filter", "too-small")
     _drop(decisions, long > curate["max_aspect"] * short, "filter", "aspect")
     _drop(decisions, decisions["deviation"].astype(float) < curate["min_deviation"], "filter", "blank")
+    kind = decisions["pictureKind"]
+    _drop(decisions, kind.notna() & ~kind.isin(curate["picture_kinds"]), "filter", "picture-kind")
     choice = settings["dataset"]["licenses"]
     unlicensed = ~decisions["license"].map(lambda license_id: allowed(license_id, choice)).astype(bool)
     _drop(decisions, unlicensed, "filter", "licence")
+
+
+def _drop_misfits(decisions: pd.DataFrame, worst: float) -> None:
+    """Drop what is of the worst share of each of its entities."""
+    judged = decisions.loc[decisions["stage"].isna() & decisions["fit"].notna(), ["entityIDs", "fit"]]
+    ranked = judged.explode("entityIDs").groupby("entityIDs")["fit"]
+    low = ranked.rank(method="first") <= np.floor(worst * ranked.transform("size"))
+    misfit = low.groupby(level=0).all().reindex(decisions.index, fill_value=False).astype(bool)
+    _drop(decisions, misfit, "filter", "misfit")
+
+
+def _drop_placeholders(decisions: pd.DataFrame, features: pd.DataFrame, settings: Settings, lineages: Lineages) -> None:
+    curate = settings["curate"]
+    rows = decisions.index[decisions["stage"].isna()]
+    if curate["placeholder_entities"] is None or not len(rows):
+        return
+    prints = Fingerprints.of(features.loc[rows], curate["pdq_min_quality"])
+    found = find_placeholders(prints, decisions.loc[rows, "entityIDs"], lineages, curate["placeholder_entities"])
+    decisions.loc[rows[found], ["stage", "reason"]] = ["filter", "placeholder"]
 
 
 def _deduplicate(

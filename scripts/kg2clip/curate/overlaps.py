@@ -37,7 +37,7 @@ DISTANCE = 60  # bits between one picture and a window of the other; see the fig
 NEAREST = 16  # candidates looked at for each picture: bounds the work where thousands are of one layout
 ROWS = 1 << 15  # of a features table, read at once: 40 MB of hashes
 BUFFERED = 1 << 20  # pairs gathered before they are thinned
-CACHED = 256  # decoded pictures kept by each process: 20 MB
+CACHED = 256  # decoded pictures kept by each process: 35 MB
 
 Pairs = NDArray[np.int64]  # k x 2 positions
 

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
+from kg2clip.curate import kinds
 from kg2clip.curate.decode import RefusedError, Rules, decode, encode
 from kg2clip.curate.hashes import Looks, looks
 from kg2clip.files import sha256_bytes
@@ -25,6 +26,7 @@ class Outcome:
         sha256: of the bytes as fetched.
         jpeg: the decoded picture as JPEG; empty where only the fingerprints were asked for.
         width, height: of the original, upright, in pixels.
+        kind: what kind of picture it looks like (kinds.KINDS).
     """
 
     sha256: str
@@ -37,6 +39,7 @@ class Outcome:
     stored_height: int | None = None
     flags: tuple[str, ...] = ()
     looks: Looks | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def examine(work: Work) -> Outcome:
         stored_height=picture.image.height,
         flags=picture.flags,
         looks=looks(picture.image),
+        kind=kinds.seen(picture.image),
     )
 
 

@@ -37,6 +37,7 @@ from kg2clip.mirror.plan import (
     plan_benchmark,
     plan_files,
     plan_oddities,
+    plan_placeholders,
     truth_row,
 )
 from kg2clip.mirror.shots import MARGIN, Shot, cut_frame
@@ -78,6 +79,7 @@ def ensure_built(folder: Path, wanted: Settings) -> None:
     benchmarks = {folder_name: plan(name, species, wanted["test_pictures"]) for folder_name, plan in BENCHMARKS.items()}
     pages = plan_files(species, wanted["pictures"], benchmarks["benchmark"], seed)
     pages += plan_oddities(species, len(pages), seed)
+    pages += plan_placeholders(species, len(pages), seed)
     with_observations = wanted["observations"] > 0  # a collection that iNaturalist's taxa do not hold asks for none
     observed = inaturalist.plan_test_observations(species, benchmarks["benchmark"], seed) if with_observations else {}
     observations = inaturalist.plan_observations(species, wanted["observations"], seed)

@@ -115,6 +115,11 @@ def _to(target: str) -> str:
     return f"{FAULTS_URL}/to/{target}"
 
 
+def placeholder_url(number: int) -> str:
+    """An address whose picture was taken away: even ones are redirected to one and the same placeholder."""
+    return f"{FAULTS_URL}/{'placeholder' if number % 2 else 'removed'}/{number}.jpg"
+
+
 FAULTS: list[Fault] = [
     _good("nothing: an ordinary picture", f"{FAULTS_URL}/ok/robin.jpg"),
     # addresses
@@ -151,6 +156,7 @@ FAULTS: list[Fault] = [
     _failed("11 redirects", f"{FAULTS_URL}/stairs/11/robin.jpg", "too-many-redirects"),
     _failed("redirect loop", f"{FAULTS_URL}/loop/a/robin.jpg", "redirect-loop"),
     *(_good("redirect to a placeholder (recorded as the final URL)", f"{FAULTS_URL}/removed/{n}.jpg") for n in (1, 2)),
+    *(_good("placeholder in place of the picture, each of its own size", placeholder_url(n)) for n in (1, 3)),
     _refused("redirect to a link-local address", _to("http://169.254.169.254/latest/meta-data/"), "private-address"),
     _refused("redirect to loopback", _to("http://127.0.0.1:9/robin.jpg"), "private-address"),
     _refused("redirect to loopback, IPv6", _to("http://[::1]/robin.jpg"), "private-address"),
@@ -476,7 +482,10 @@ async def _removed(request: web.Request) -> web.StreamResponse:
 
 
 async def _placeholder(request: web.Request) -> web.StreamResponse:
-    return web.Response(body=oddities.placeholder(), content_type="image/png")
+    stem = request.path.rsplit("/", 1)[-1].partition(".")[0]
+    if not stem.isdigit():
+        return web.Response(body=oddities.placeholder(), content_type="image/png")
+    return web.Response(body=oddities.placeholder(int(stem)), content_type="image/jpeg")
 
 
 def _redirect(target: str, status: int = 302) -> web.Response:

@@ -87,11 +87,15 @@ def encoded(image: Image.Image, form: str = "JPEG", **options: Any) -> bytes:
 
 
 @cache
-def placeholder() -> bytes:
-    """What a host shows in place of a picture that was taken away."""
+def placeholder(number: int = 0) -> bytes:
+    """What a host shows in place of a picture that was taken away; with a number, scaled and encoded anew."""
     image = Image.new("RGB", (500, 400), "#eeeeee")
     ImageDraw.Draw(image).text((130, 180), "This photo is no longer available", fill="#555555", font_size=16)
-    return encoded(image, "PNG")
+    if not number:
+        return encoded(image, "PNG")
+    scale = 0.6 + number * 0.37 % 1
+    size = round(image.width * scale), round(image.height * scale)
+    return encoded(image.resize(size, Image.Resampling.LANCZOS), quality=50 + number * 17 % 45)
 
 
 def _truncated(percent: int) -> bytes:

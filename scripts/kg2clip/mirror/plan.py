@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kg2clip.identifiers import candidate_id, stable_hash
-from kg2clip.mirror.faults import FAULTS, FAULTS_URL
+from kg2clip.mirror.faults import FAULTS, FAULTS_URL, placeholder_url
 from kg2clip.mirror.oddities import ODDITIES
 from kg2clip.mirror.rendered import Species
 from kg2clip.mirror.truth import COPY_KINDS, LEAK_KINDS
@@ -52,6 +52,7 @@ WIDTH, HEIGHT = 480, 360
 FIRST_TEST_SEED = 1_000_000  # picture seeds of held-out pictures start here, so that no training picture has one
 
 FIRST_ODD_SEED = 9_000_000
+FIRST_REMOVED_SEED = 9_500_000
 # Reasons that end a download for good; the others would leave it incomplete, as they should.
 LASTING = frozenset(
     {
@@ -209,6 +210,15 @@ def plan_oddities(species: Sequence[Species], first: int, seed: int) -> list[Fil
         shown = species[number % len(species)]
         page = make_page(shown, species, FIRST_ODD_SEED + number, first + number, seed, copy_kind="odd")
         pages.append(replace(page, copy_kind=None, fault=fault, address=address, expected=reason))
+    return pages
+
+
+def plan_placeholders(species: Sequence[Species], first: int, seed: int) -> list[FilePage]:
+    """File pages, one for every other species, whose host shows a placeholder in place of the picture."""
+    pages = []
+    for number, shown in enumerate(species[::2], start=1):
+        page = make_page(shown, species, FIRST_REMOVED_SEED + number, first + number - 1, seed, copy_kind="odd")
+        pages.append(replace(page, copy_kind=None, fault="placeholder", address=placeholder_url(number)))
     return pages
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from scipy.stats import binomtest
 
-from kg2clip.mirror.truth import COPY_KINDS, LEAK_KINDS, OBSERVED_LEAKS
+from kg2clip.mirror.truth import COPY_KINDS, LEAK_KINDS, OBSERVED_LEAKS, SUBJECTS
 
 Row = Mapping[str, Any]
 
@@ -80,6 +80,8 @@ class Judge:
         self._leaks()
         self._links()
         self._oddities()
+        self._placeholders()
+        self._kinds()
         self._texts()
 
     def _add(
@@ -227,6 +229,26 @@ class Judge:
             planted = {key for key in self.decisions if self.truth.get(key, {}).get("fault") == fault}
             found = {key for key in planted if self.decisions[key]["reason"] == self.truth[key]["expectedReason"]}
             self._add(detector, "dropped for the right reason", planted, found, {})
+
+    def _placeholders(self) -> None:
+        """Judged on what was decoded; what is dropped as a placeholder and shows a picture is a false alarm."""
+        decoded = {key for key, row in self.decisions.items() if row["stage"] not in ("download", "decode")}
+        planted = {key for key in decoded if self.truth.get(key, {}).get("fault") == "placeholder"}
+        found = {key for key in decoded if self.decisions[key]["reason"] == "placeholder"}
+        wrong = {key: "" for key in found - planted}
+        self._add("placeholders", "in place of a picture", planted, planted & found, wrong)
+
+    def _kinds(self) -> None:
+        """Judged on pictures that were decoded and not altered so as to show something else."""
+        judged = {
+            key: row["pictureKind"]
+            for key, row in self.decisions.items()
+            if row["pictureKind"] and self.truth.get(key, {}).get("sha256") and not self.truth[key]["expectedReason"]
+        }
+        for kind in SUBJECTS:
+            planted = {key for key in judged if self.truth[key]["subject"] == kind}
+            found = {key for key, said in judged.items() if said == kind}
+            self._add("kinds of pictures", kind, planted, planted & found, {key: "" for key in found - planted})
 
     def _from_commons(self, row: Row) -> bool:
         """Whether a sample is a page of the mirror's Commons, the source with texts, that stands for itself alone."""

@@ -8,6 +8,7 @@ COPY_KINDS = ("exact", "reencoded", "cropped", "watermarked", "mirrored")
 LEAK_KINDS = ("exact", "reencoded", "cropped", "mirrored")  # on file pages
 # The test photo itself, known by its id alone; another photo of its observation; any, published again elsewhere.
 OBSERVED_LEAKS = ("id", "observation", "republished")
+SUBJECTS = ("photograph", "drawing", "map", "logo")
 
 TRUTH = pa.schema(
     [
@@ -16,9 +17,9 @@ TRUTH = pa.schema(
         ("accessURI", pa.string()),
         ("scientificName", pa.string()),  # what the page says
         ("pictured", pa.string()),  # what the picture shows
-        ("subject", pa.string()),  # photograph, drawing, map, logo
+        ("subject", pa.string()),  # one of SUBJECTS
         ("pictureID", pa.string()),  # the same for all copies of one picture
-        ("fault", pa.string()),  # dead-host, not-found, too-small, odd-link, odd-picture, or null
+        ("fault", pa.string()),  # dead-host, not-found, too-small, odd-link, odd-picture, placeholder, or null
         ("copyKind", pa.string()),  # one of COPY_KINDS, LEAK_KINDS or OBSERVED_LEAKS, or null
         ("copyOf", pa.string()),  # candidateID of the original, null for a leak
         ("benchmarkKey", pa.string()),  # test/s0000012 where the picture, or its observation, stands in the benchmark

@@ -37,10 +37,11 @@ class DroppedPicture:
 
 @dataclass(frozen=True)
 class DroppedLot:
-    """Some of the pictures that were dropped for one reason."""
+    """Some of the pictures that were dropped for one reason, of leaks those of one benchmark."""
 
     stage: str
     reason: str
+    benchmark: str | None
     match: str | None
     total: int
     pictures: tuple[DroppedPicture, ...]
@@ -83,8 +84,8 @@ def dropped(results: Results, pictures: Pictures, limit: int = DROPPED) -> tuple
                 AND NOT list_has_any(?, [candidateID, survivorID])
         ), drawn AS (
             SELECT *, count(*) OVER lot AS total FROM lost
-            WINDOW lot AS (PARTITION BY stage, reason, match)
-            QUALIFY row_number() OVER (PARTITION BY stage, reason, match ORDER BY draw) <= ?
+            WINDOW lot AS (PARTITION BY stage, reason, benchmark, match)
+            QUALIFY row_number() OVER (PARTITION BY stage, reason, benchmark, match ORDER BY draw) <= ?
         )
         SELECT DISTINCT ON (d.candidateID) d.*, c.title, c.source, c.license, c.creator, c.furtherInformationURL,
             c.entityIDs, f.tar, f."offset", f.size, s.tar AS otherTar, s."offset" AS otherOffset,
@@ -98,12 +99,11 @@ def dropped(results: Results, pictures: Pictures, limit: int = DROPPED) -> tuple
         [seed, removals.keys(results.settings["dataset"]["removed"]), limit],
     )
     names = _names(results, [entity for row in rows for entity in row["entityIDs"] or ()])
-    lots: dict[tuple[str, str, str | None], list[Row]] = {}
-    for row in sorted(
-        rows, key=lambda row: (_stage_order(row["stage"]), row["reason"] or "", row["match"] or "", row["draw"])
-    ):
+    lots: dict[tuple[str, str, str | None, str | None], list[Row]] = {}
+    for row in sorted(rows, key=_lot_order):
         row["names"] = [names[entity] for entity in row["entityIDs"] or () if entity in names]
-        lots.setdefault((row["stage"], row["reason"] or "no reason given", row["match"]), []).append(row)
+        lot = row["stage"], row["reason"] or "no reason given", row["benchmark"], row["match"]
+        lots.setdefault(lot, []).append(row)
     return tuple(
         DroppedLot(*lot, members[0]["total"], tuple(_dropped_picture(row, pictures) for row in members))
         for lot, members in lots.items()
@@ -134,8 +134,9 @@ def _dropped_picture(row: Row, pictures: Pictures) -> DroppedPicture:
     return DroppedPicture(row, picture, other, name)
 
 
-def _stage_order(stage: str) -> int:
-    return ("filter", "duplicate", "decontamination").index(stage)
+def _lot_order(row: Row) -> tuple[int | str, ...]:
+    stage = ("filter", "duplicate", "decontamination").index(row["stage"])
+    return stage, row["reason"] or "", row["benchmark"] or "", row["match"] or "", row["draw"]
 
 
 def _names(results: Results, entities: list[str]) -> dict[str, Row]:

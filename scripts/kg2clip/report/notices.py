@@ -67,6 +67,31 @@ def _missing_parts(results: Results, funnel: Funnel, taxa: Sequence[Taxon]) -> I
         )
     if empty := [_name(taxon) for taxon in taxa if not taxon.kept]:
         yield Notice("warning", f"Entities without a kept picture: {len(empty):,} of {len(taxa):,} ({_listed(empty)}).")
+    yield from _emptied(results, [taxon for taxon in taxa if taxon.downloaded and not taxon.kept])
+
+
+def _emptied(results: Results, taxa: Sequence[Taxon]) -> Iterator[Notice]:
+    """Entities of which pictures were fetched and none is left, by the commonest reason of their loss."""
+    rows = results.rows(
+        """
+        SELECT entityID, mode(reason ORDER BY reason) AS reason FROM decisions JOIN (
+            SELECT candidateID, unnest(list_distinct(entityIDs)) AS entityID FROM candidates
+        ) USING (candidateID) WHERE stage <> 'download' AND list_contains(?, entityID) GROUP BY entityID
+        """,
+        [[taxon.entity["entityID"] for taxon in taxa]],
+    )
+    reasons = {row["entityID"]: row["reason"] for row in rows}
+    names: dict[str, list[str]] = {}
+    for taxon in taxa:
+        if reason := reasons.get(taxon.entity["entityID"]):
+            names.setdefault(reason, []).append(_name(taxon))
+    for reason, lost in sorted(names.items(), key=lambda item: -len(item[1])):
+        told = f"{reason} ({REASONS[reason]})" if reason in REASONS else reason
+        yield Notice(
+            "warning",
+            f"Emptied after the download, mostly by {told}: {len(lost):,} entities of which pictures had been fetched "
+            f"({_listed(lost)}).",
+        )
 
 
 def _evaluation(results: Results, accuracy: Accuracy) -> Iterator[Notice]:

@@ -11,7 +11,7 @@ from kg2clip.report.pictures import Pictures, Thumbnail
 from kg2clip.report.results import Results, Row, check_columns
 from kg2clip.report.sources import PRECISION
 
-MISSES = 12  # of one detector, kind and outcome
+MISSES = 40  # of one detector, kind and outcome
 
 SCORES = pa.schema(
     [

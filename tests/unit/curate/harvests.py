@@ -24,12 +24,14 @@ class Harvest:
         pictures: bytes of the fetched ones by candidateID.
         failed: reason of the others.
         said: columns of candidates that differ from the usual.
+        ancestors: of entities, by entityID.
     """
 
     folder: Path
     pictures: dict[str, bytes] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     said: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ancestors: dict[str, list[str]] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -39,6 +41,10 @@ class Harvest:
     @property
     def features(self) -> Path:
         return self.folder / "curate" / "web-000.features.parquet"
+
+    @property
+    def entities(self) -> Path:
+        return self.folder / "knowledge" / "entities.parquet"
 
     @property
     def decisions(self) -> Path:
@@ -66,6 +72,11 @@ class Harvest:
         ]
         tables.write(downloads, tables.DOWNLOADS, self.manifest)
         tables.write(candidates, tables.CANDIDATES, self.folder / "search" / "candidates.parquet")
+        entities = [
+            {"entityID": key, "ancestors": [{"entityID": one} for one in above]}
+            for key, above in self.ancestors.items()
+        ]
+        tables.write(entities, tables.ENTITIES, self.entities)
         config = {"project": "test", "knowledge": {"roots": ["Apidae"]}, **self.config}
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
 
@@ -76,8 +87,8 @@ class Harvest:
     def decide(self, *options: object) -> subprocess.CompletedProcess[str]:
         """Run decide_pictures.py."""
         return self.run(
-            "decide_pictures", "--candidates", self.folder / "search" / "candidates.parquet", "--downloads", self.manifest,
-            "--features", self.features, "--output", self.decisions, "--workers", 1, *options,
+            "decide_pictures", "--candidates", self.folder / "search" / "candidates.parquet", "--entities", self.entities,
+            "--downloads", self.manifest, "--features", self.features, "--output", self.decisions, "--workers", 1, *options,
         )  # fmt: skip
 
     def run(self, script: str, *options: object) -> subprocess.CompletedProcess[str]:

@@ -198,8 +198,8 @@ def test_a_second_try_that_succeeded_counts(judged: Any, tmp_path: Path) -> None
     first = judged.folder / "download" / "first.manifest.parquet"
     tables.write([{"candidateID": "b-alone", "status": "failed", "reason": "timeout"}], tables.DOWNLOADS, first)
     done = judged.run(
-        "decide_pictures", "--candidates", judged.folder / "search" / "candidates.parquet", "--downloads", first,
-        judged.manifest, "--features", judged.features, "--output", judged.decisions,
+        "decide_pictures", "--candidates", judged.folder / "search" / "candidates.parquet", "--entities", judged.entities,
+        "--downloads", first, judged.manifest, "--features", judged.features, "--output", judged.decisions,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert judged.rows(judged.decisions)["b-alone"]["kept"]

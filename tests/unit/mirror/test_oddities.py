@@ -59,7 +59,7 @@ def test_the_filters_and_the_search_for_copies() -> None:
         picture = read(oddity.file)
         seen = looks(picture.image)
         rows[oddity.file] = {
-            "status": "decoded", "reason": None, "width": picture.width, "height": picture.height,
+            "status": "decoded", "reason": None, "pictureKind": "photograph", "width": picture.width, "height": picture.height,
             "deviation": seen.deviation, "sha256": sha256_bytes(oddities.content(oddity.file)[1]),
             "pixelHash": seen.pixels, "pdq": seen.pdq, "pdqMirrored": seen.pdq_mirrored, "pdqQuality": seen.quality,
         }  # fmt: skip
