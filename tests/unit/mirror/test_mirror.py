@@ -336,6 +336,30 @@ def test_bursts_and_observations_of_test_pictures_are_scored() -> None:
     }
 
 
+def test_placeholders_and_kinds_of_pictures_are_scored() -> None:
+    planted = [
+        truth("a", "1", subject="photograph"),
+        truth("b", "2", subject="map"),
+        truth("c", "3", subject="map"),  # taken for a logo
+        truth("d", "4", fault="placeholder", subject="photograph", sha256=None),
+        truth("e", "5", fault="placeholder", subject="photograph", sha256=None),  # missed
+        truth("f", "6", subject="photograph"),  # taken for a placeholder
+    ]
+    found = [
+        decided("a", pictureKind="photograph"),
+        decided("b", pictureKind="map"),
+        decided("c", pictureKind="logo"),
+        decided("d", "filter", reason="placeholder", pictureKind="photograph"),
+        decided("e", pictureKind="photograph"),
+        decided("f", "filter", reason="placeholder", pictureKind="photograph"),
+    ]
+    judge = Judge(planted, found, [])
+    score = {(row["detector"], row["kind"]): (row["recall"], row["precision"]) for row in judge.scores}
+    assert score["placeholders", "in place of a picture"] == (0.5, 0.5)
+    assert score["kinds of pictures", "photograph"] == (1, 1), "what a placeholder is nobody says"
+    assert score["kinds of pictures", "map"] == (0.5, 1) and score["kinds of pictures", "logo"] == (None, 0)
+
+
 def test_shares_have_wilson_intervals() -> None:
     assert share(0, 0) == (None, None, None)
     value, low, high = share(8, 10)
