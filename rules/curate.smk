@@ -25,7 +25,8 @@ rule decode_batch:
         " --workers {threads} --provenance {output.provenance} 2>&1 | tee {log}"
 
 
-rule fit_pictures:  # asked for only where curate.fit_model names a model
+# Runs only where curate.fit_model names a model.
+rule fit_pictures:
     input:
         features="<results>/curate/{batch}.features.parquet",
         candidates="<results>/search/candidates.parquet",

@@ -243,7 +243,9 @@ class Judge:
         judged = {
             key: row["pictureKind"]
             for key, row in self.decisions.items()
-            if row.get("pictureKind") and self.truth.get(key, {}).get("sha256") and not self.truth[key]["expectedReason"]
+            if row.get("pictureKind")
+            and self.truth.get(key, {}).get("sha256")
+            and not self.truth[key]["expectedReason"]
         }
         for kind in SUBJECTS:
             planted = {key for key in judged if self.truth[key]["subject"] == kind}
