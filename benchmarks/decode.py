@@ -22,7 +22,7 @@ from kg2clip.mirror import rendered
 
 PACKAGES = ("pillow", "numpy")
 SIZES = ((480, 360), (1024, 768), (1280, 960), (2048, 1536), (4000, 3000))
-PICTURES, QUALITY = 8, 85
+PICTURES, QUALITY = 4, 85
 TILE = (480, 360)
 RULES = Rules(short_side=256, jpeg_quality=90, background="#ffffff", max_pixels=50_000_000)
 
