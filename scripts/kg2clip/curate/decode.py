@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP")
 JPEG_LIMIT = 65500  # pixels of a side that libjpeg can write
-# Of the wanted sides at least, when libjpeg decodes at a half, a quarter or an eighth. Measured on mosaics of drawings
-# against decoding whole (benchmarks/decode.py): 0.9 grey levels off in the mean at most, 11 for one value in a thousand;
-# with a gap of 2 pictures of 1024 x 768, the size of most, are decoded whole and take 2.6 times as long.
+# Of the wanted sides at least, when libjpeg decodes at a half, a quarter or an eighth. Against decoding whole (measured
+# by benchmarks/decode.py) values are 0.9 levels off in the mean at most, one in a thousand 11. With a gap of 2 pictures
+# of 1024 x 768, the size of most, would be decoded whole, which takes 2.6 times as long.
 GAP = 1.5
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS = {
