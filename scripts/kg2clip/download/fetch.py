@@ -46,6 +46,7 @@ BREAKER = 20  # transient failures in a row after which a host is given up (harv
 TRANSFERS = 100  # requests under way at a time, over all hosts
 HELD_BYTES = 256 << 20  # bodies fetched and not yet taken: above it no request starts, those under way may end
 LATE = 0.02  # seconds by which a turn may come late without putting off those after it: a loop never wakes on the dot
+WINDOW = 100  # turns that are looked back on, so that those caught up do not make a second too full
 DEBT = 0.1  # seconds of bandwidth taken before they are paid for: shorter waits are too coarse, they add up
 CHUNK = 64 << 10
 ROBOTS_BYTES = 500 << 10  # RFC 9309, 2.5: a parser need not read more
@@ -102,6 +103,7 @@ class Host:
         self.gate = asyncio.Lock()  # of those with a slot one waits for the next moment, the others behind it
         self.spacing = 1.0 / lane.requests_per_second
         self.ready_at = 0.0  # loop time of the next allowed request
+        self.turns: deque[float] = deque(maxlen=min(WINDOW, max(1, int(lane.requests_per_second))))  # loop times
         self.paid_until = 0.0  # loop time at which the bytes received so far are within the bandwidth
         self.failures = 0  # transient, in a row
         self.robots: dict[str, Robots] = {}
@@ -118,9 +120,15 @@ class Host:
         return max(self.ready_at, self.paid_until - DEBT) - asyncio.get_running_loop().time()
 
     def take_turn(self) -> None:
-        """Make the next request wait as long as the rate asks. Turns lie on a grid, so that the rate is kept busy."""
+        """Make the next request wait as long as the rate asks.
+
+        Turns lie on a grid, so that a late one costs nothing, but no second holds more of them than are allowed.
+        """
         now = asyncio.get_running_loop().time()
         self.ready_at = (self.ready_at if now - self.ready_at < LATE else now) + self.spacing
+        self.turns.append(now)
+        if len(self.turns) == self.turns.maxlen:
+            self.ready_at = max(self.ready_at, self.turns[0] + len(self.turns) * self.spacing)
 
     def pause(self, seconds: float) -> None:
         """Make no request for some seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 from collections import Counter
@@ -196,6 +197,24 @@ def test_turns_lie_on_a_grid_and_an_idle_host_earns_no_credit(monkeypatch: pytes
     assert due == pytest.approx([100.1, 100.2, 100.3, 105.4, 105.5])
     host.pause(3)
     assert host.due() == pytest.approx(3)
+
+
+@pytest.mark.parametrize("rate", [0.5, 3, 50, 500])
+def test_no_second_holds_more_turns_than_allowed(monkeypatch: pytest.MonkeyPatch, rate: float) -> None:
+    now, chance = 100.0, random.Random(1)
+    clock = type("Loop", (), {"time": lambda self: now})()
+    monkeypatch.setattr(fetch.asyncio, "get_running_loop", lambda: clock)
+    host = fetch.Host(
+        "a.test", Lane("web", (), 1, connections=2, requests_per_second=rate, megabits_per_second=8), None
+    )
+    turns = []
+    for _ in range(3000):
+        now += max(0.0, host.due()) + chance.expovariate(1000)  # a thousandth of a second late, now and then ten
+        host.take_turn()
+        turns.append(now)
+    assert (len(turns) - 1) / (turns[-1] - turns[0]) > 0.95 * rate
+    for first, beyond in zip(turns, turns[max(1, int(rate)) :], strict=False):
+        assert beyond - first > 0.999 * max(1, int(rate)) / rate
 
 
 def test_bandwidth_holds(hostile: HostileWeb, harvest: Any) -> None:
