@@ -24,8 +24,8 @@ help: ## list the targets
 
 demo: $(READY) $(if $(filter tuxpaint,$(COLLECTION)),stamps) ## run the whole chain on the embedded mirror and make its report (minutes, no internet)
 	@# The wrapper lets only one run use the mirror, so a lock that a killed run left behind means nothing: --nolock.
-	python scripts/with_mirror.py --config config/$(DEMO).yaml -- \
-		snakemake --configfile config/$(DEMO).yaml --replace-workflow-config --profile local --nolock --quiet rules
+	KG2CLIP_COMMAND="make demo COLLECTION=$(COLLECTION)" python scripts/with_mirror.py --config config/$(DEMO).yaml -- \
+		snakemake --configfile config/$(DEMO).yaml --replace-workflow-config --profile local --nolock
 	@echo "The report: $(CURDIR)/results/$(DEMO)/report/index.html"
 
 test: $(READY) stamps ## set everything up and run the test-suite

@@ -5,14 +5,19 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.logging import logger
+
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from kg2clip import codehash, removals
+from kg2clip import codehash, console, removals
 from kg2clip import settings as checked
 from kg2clip.download.lanes import batch_names
 from kg2clip.errors import UserError
 from kg2clip.search.order import searches
 from kg2clip.train import recipe as recipes
+
+if workflow.is_main_process:
+    console.attach(logger, workflow.output_settings)
 
 try:
     source = ", ".join(map(str, workflow.configfiles)) or "the config"

@@ -22,7 +22,7 @@ rule decode_batch:
         code=code("decode_batch"),
     shell:
         "python scripts/decode_batch.py --downloads {input.downloads} --output {output.features}"
-        " --workers {threads} --provenance {output.provenance} 2>&1 | tee {log}"
+        " --workers {threads} --provenance {output.provenance} > {log} 2>&1"
 
 
 # Runs only where curate.fit_model names a model.
@@ -50,7 +50,7 @@ rule fit_pictures:
     shell:
         "python scripts/fit_pictures.py --features {input.features} --candidates {input.candidates}"
         " --entities {input.entities} --output {output.fits} --threads {threads}"
-        " --provenance {output.provenance} 2>&1 | tee {log}"
+        " --provenance {output.provenance} > {log} 2>&1"
 
 
 rule decide_pictures:
@@ -86,4 +86,4 @@ rule decide_pictures:
     shell:
         "python scripts/decide_pictures.py --candidates {input.candidates} --entities {input.entities} --downloads {input.downloads}"
         " --features {input.features} --fits {input.fits} {params.benchmarks} --workers {threads} --output {output.decisions}"
-        " --provenance {output.provenance} 2>&1 | tee {log}"
+        " --provenance {output.provenance} > {log} 2>&1"

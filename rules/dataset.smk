@@ -32,4 +32,4 @@ rule pack_dataset:
     shell:
         "python scripts/pack_dataset.py --entities {input.entities} --queries {input.queries}"
         " --candidates {input.candidates} --features {input.features} --decisions {input.decisions}"
-        " --output-dir {params.folder} --workers {threads} --provenance {output.provenance} 2>&1 | tee {log}"
+        " --output-dir {params.folder} --workers {threads} --provenance {output.provenance} > {log} 2>&1"

@@ -22,4 +22,4 @@ rule fetch_batch:
         code=code("fetch_batch"),
     shell:
         "python scripts/fetch_batch.py --candidates {input.candidates} --batch {wildcards.batch}"
-        " --output {output.manifest} --provenance {output.provenance} 2>&1 | tee {log}"
+        " --output {output.manifest} --provenance {output.provenance} > {log} 2>&1"

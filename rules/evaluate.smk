@@ -29,7 +29,7 @@ rule evaluate_model:
     shell:
         "python scripts/evaluate_model.py --model {params.model} --benchmark-name {wildcards.benchmark}"
         " --benchmark {params.benchmark_path} --dataset {input.dataset} --entities {input.entities}"
-        " --decisions {input.decisions} --output {output.predictions} --threads {threads} --provenance {output.provenance} 2>&1 | tee {log}"
+        " --decisions {input.decisions} --output {output.predictions} --threads {threads} --provenance {output.provenance} > {log} 2>&1"
 
 
 rule gather_scores:
@@ -58,4 +58,4 @@ rule gather_scores:
         code=code("gather_scores"),
     shell:
         "python scripts/gather_scores.py --predictions {input.predictions} --output {output.scores}"
-        " --groups {output.groups} --comparisons {output.comparisons} --provenance {output.provenance} 2>&1 | tee {log}"
+        " --groups {output.groups} --comparisons {output.comparisons} --provenance {output.provenance} > {log} 2>&1"

@@ -23,4 +23,4 @@ rule export_entities:
         settings=settings("export_entities"),
         code=code("export_entities"),
     shell:
-        "python scripts/export_entities.py --output {output.entities} --provenance {output.provenance} 2>&1 | tee {log}"
+        "python scripts/export_entities.py --output {output.entities} --provenance {output.provenance} > {log} 2>&1"

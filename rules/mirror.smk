@@ -26,4 +26,4 @@ rule score_against_truth:
     shell:
         "python scripts/score_against_truth.py --truth {input.truth} --decisions {input.decisions}"
         " --dataset {input.dataset} --hits {input.hits} --entities {input.entities} --scores {output.scores} --misses {output.misses}"
-        " --provenance {output.provenance} 2>&1 | tee {log}"
+        " --provenance {output.provenance} > {log} 2>&1"

@@ -21,4 +21,4 @@ rule build_queries:
         code=code("build_queries"),
     shell:
         "python scripts/build_queries.py --entities {input.entities} --output {output.queries}"
-        " --provenance {output.provenance} 2>&1 | tee {log}"
+        " --provenance {output.provenance} > {log} 2>&1"

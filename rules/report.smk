@@ -42,4 +42,4 @@ rule make_report:
         results=subpath(output.page, ancestor=2),
     shell:
         "python scripts/make_report.py --results {params.results} --output {output.page}"
-        " --provenance {output.provenance} 2>&1 | tee {log}"
+        " --provenance {output.provenance} > {log} 2>&1"

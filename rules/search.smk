@@ -23,7 +23,7 @@ rule search_images:
         code=code("search_images"),
     shell:
         "python scripts/search_images.py --search {wildcards.search} --entities {input.entities} --queries {input.queries}"
-        " --earlier {input.earlier} --output {output.hits} --provenance {output.provenance} 2>&1 | tee {log}"
+        " --earlier {input.earlier} --output {output.hits} --provenance {output.provenance} > {log} 2>&1"
 
 
 rule merge_candidates:
@@ -46,4 +46,4 @@ rule merge_candidates:
         code=code("merge_candidates"),
     shell:
         "python scripts/merge_candidates.py --hits {input.hits} --entities {input.entities} --output {output.candidates}"
-        " --provenance {output.provenance} 2>&1 | tee {log}"
+        " --provenance {output.provenance} > {log} 2>&1"

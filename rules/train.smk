@@ -29,4 +29,4 @@ rule train_model:
     shell:
         "python scripts/train_model.py --dataset {input.dataset} --experiment {wildcards.experiment}"
         " --output {params.folder} --threads {threads} --processes {resources.gpu}"
-        " --provenance {output.provenance} 2>&1 | tee {log}"
+        " --provenance {output.provenance} > {log} 2>&1"

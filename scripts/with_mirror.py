@@ -10,6 +10,7 @@ command at a time runs with one mirror.
 import argparse
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from kg2clip import settings, web
+from kg2clip import console, settings, web
 from kg2clip.errors import UserError, run_program
 from kg2clip.files import only_writer
 from kg2clip.mirror.build import ensure_built
@@ -52,7 +53,8 @@ def run_beside(folder: Path, command: list[str]) -> int:
         places = servers.stdout.readline()
         if not places:
             raise UserError("the mirror's servers did not start; their message stands above")
-        environment = {**os.environ, web.RESOLVE: json.dumps(json.loads(places))}
+        again = shlex.join(["python", *sys.argv])
+        environment = {console.COMMAND: again, **os.environ, web.RESOLVE: json.dumps(json.loads(places))}
         running = subprocess.Popen(command, env=environment, process_group=0)
         servers.stdin.write(f"{running.pid}\n")
         servers.stdin.flush()

@@ -42,6 +42,8 @@ UNRUN = {
     " --provenance results/birds/provenance/train_model.main.json --processes 4":
         "needs a cluster of the reader's with GPUs",
     "caffeinate -i": "a program of macOS",
+    "generate-slurm-partition-config -o profiles/mysite/partitions.yaml":
+        "asks a cluster; a program of the Slurm plugin (test_profiles reads a table of its form)",
     "PYTHONPATH=scripts python -c \"from pathlib import Path; from kg2clip.mirror import faults; faults.write_into(Path('docs/mirror.md'))\"":
         "writes docs/mirror.md, which a test of the mirror holds against the code",
 }  # fmt: skip

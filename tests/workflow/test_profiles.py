@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
 
 from workflow.small import ROOT, surroundings
 
@@ -72,6 +75,22 @@ def test_a_harvest_of_10000_shards_is_few_jobs(tmp_path: Path) -> None:
     assert time.monotonic() - started < SECONDS
     total = re.search(r"^total +(\d+)", text, re.MULTILINE)
     assert total and 2 * batches < int(total[1]) < JOBS
+
+
+def test_the_table_of_partitions_in_the_docs_sends_the_rules_where_it_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    (table,) = re.findall(r"^```yaml\n(partitions:.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "partitions.yaml"
+    path.write_text(table)
+    partitions = read_partition_file(path)
+    chosen = {}
+    for rule, (_, gpus, threads, memory, minutes) in SLURM.items():
+        resources = {"mem_mb": memory, "runtime": minutes, "gpu": gpus, **({"cpus_per_gpu": threads} if gpus else {})}
+        job = SimpleNamespace(name=rule, threads=threads, resources=resources)
+        chosen[rule] = get_best_partition(partitions, job, logging.getLogger("test"))
+    assert chosen.pop("train_model") == "gpu"
+    assert {rule for rule, partition in chosen.items() if partition == "long"} == {"search_images", "fetch_batch"}
+    assert set(chosen.values()) == {"long", "short"}
 
 
 @pytest.mark.parametrize("profile", ["local", "slurm", "slurm-ci"])
