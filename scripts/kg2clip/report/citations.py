@@ -77,7 +77,7 @@ def _site(source: str, records: Sequence[Row]) -> Citation:
     name, url = SITES[source]
     days = sorted(str(record.get("date", ""))[:10] for record in records if record.get("source") == source)
     asked = f" Accessed {days[-1]}." if days and days[-1] else ""
-    return Citation(f"pictures of {source}", f"{name}. Available from {url}.{asked}", url)
+    return Citation(f"pictures of {source}", f"{name}.{asked}", url)
 
 
 def _downloads(records: Sequence[Row]) -> list[Citation]:

@@ -1,0 +1,40 @@
+"""Take the pictures of the report that the docs show: light, dark, and as on a phone.
+
+    python tests/browser/screenshots.py results/demo/report/index.html docs
+
+In:  a report. Out: report.png, report-dark.png and report-phone.png in a folder, as Debian's Chromium draws them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+SHOTS = {  # name: width and height of the window, scheme, the heading at its top
+    "report": (1200, 900, "light", "summary"),
+    "report-dark": (1200, 900, "dark", "coverage"),
+    "report-phone": (390, 844, "light", "kept"),
+}
+COLOURS = 128  # of a palette: a fourth of the bytes
+
+
+def take(browser: Browser, report: Path, target: Path, shot: tuple[int, int, str, str]) -> None:
+    """Write one picture."""
+    width, height, scheme, heading = shot
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page.goto(report.resolve().as_uri())
+    page.locator("[data-chart].vega-embed").first.wait_for()
+    page.locator(f"#{heading}").evaluate("element => element.scrollIntoView({behavior: 'instant'})")
+    page.screenshot(path=target)
+    with Image.open(target) as picture:
+        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+
+
+if __name__ == "__main__":
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        for name, shot in SHOTS.items():
+            take(chromium, Path(sys.argv[1]), Path(sys.argv[2]) / f"{name}.png", shot)
