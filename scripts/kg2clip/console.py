@@ -101,7 +101,7 @@ class Console(logging.StreamHandler[TextIO]):
             job = self._running.pop(fields["jobid"], None) or Job(fields["rule_name"], None)
             job.why = fields.get("rule_msg") or ""
             self._failed[fields["jobid"]] = job
-            yield f"{_clock()} FAILED {job.name}"
+            yield f"{_clock()} FAILED {job.name}" + (f" (its log: {job.log})" if job.log else "")
         elif event in _SHOWN_EVENTS:
             yield from self._message(record)
 

@@ -69,6 +69,7 @@ def test_a_failure_is_told_with_the_end_of_its_log_and_the_command(run: Run, tmp
     run.say("Exiting because a job execution failed. Look above for error messages", level=logging.ERROR)
     run.say("WorkflowError:\nAt least one job did not complete successfully.", "error", logging.ERROR)
     told = run.stream.getvalue()
+    assert f"FAILED fetch_batch web-000 (its log: {log})\n" in told
     assert told.count("the host asks to wait") == 1
     assert "  | error: the host asks to wait.\n  | Type the same command later\n" in told and "began" not in told
     assert "Slurm's status is TIMEOUT" in told

@@ -156,6 +156,14 @@ def test_a_program_knows_the_options(command: str, mysite: None) -> None:
     assert not {option for option in options - {"--help"} if option not in done.stdout}, done.stdout
 
 
+def test_the_plan_in_the_tutorial_is_what_the_program_prints() -> None:
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"plan\.py --entities 250\n```\n\n```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    done = run([sys.executable, "scripts/plan.py", "--entities", "250"])
+    printed = [line.rstrip() for line in done.stdout.splitlines()]
+    assert [line for line in shown.splitlines() if line.rstrip() not in printed] == []
+
+
 def test_the_picture_of_a_container_follows_the_makefile() -> None:
     text = Path(ROOT / "Dockerfile").read_text(encoding="utf-8")
     made = dict(re.findall(r"^export (\w+) := (\w+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
