@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from browser.conftest import DESK, PHONE, Visit
 
-CHARTS = {"tree", "coverage", "loss", "rate", "accuracy", "classes-heldout"}
+CHARTS = {"tree", "coverage", "loss", "rate", "accuracy", "classes-heldout", "comparisons"}
 
 
 def wait_for_charts(page: Page) -> None:
