@@ -54,6 +54,8 @@ def needed(stage: str) -> set[str]:
                     names = [alias.name for alias in node.names]
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     names = [node.module]
+                elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
+                    names = [ast.literal_eval(node.args[0])]
                 tops = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"kg2clip"}
                 found.update(normal(owners[top][0]) for top in tops)
     return found
