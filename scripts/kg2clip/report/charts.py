@@ -230,7 +230,7 @@ def classes(entries: Sequence[ClassScore]) -> Chart | None:
             x=alt.X(
                 "training:Q",
                 title="training pictures of the class",
-                scale=alt.Scale(type="symlog", nice=True),
+                scale=alt.Scale(type="symlog", zero=False, nice=True),
                 axis=alt.Axis(format="~s", tickCount=5),
             ),
             y=alt.Y("recall:Q", title="recognised on test, %", scale=alt.Scale(domain=[0, 100])),
