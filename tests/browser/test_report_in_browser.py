@@ -15,7 +15,7 @@ CHARTS = {"tree", "coverage", "loss", "rate", "accuracy", "classes-heldout", "co
 
 def wait_for_charts(page: Page) -> None:
     """Until Vega has drawn every chart."""
-    expect(page.locator("[data-chart].vega-embed")).to_have_count(len(CHARTS))
+    expect(page.locator("[data-chart].vega-embed")).to_have_count(page.locator("[data-chart]").count(), timeout=30_000)
 
 
 def violations(page: Page) -> list[tuple[str, str, str]]:
@@ -52,8 +52,9 @@ def test_charts_are_drawn_and_answer_the_pointer(visit: Any) -> None:
     opened: Visit = visit()
     page = opened.page
     wait_for_charts(page)
-    assert {one.get_attribute("data-chart") for one in page.locator("[data-chart]").all()} == CHARTS
-    for name in CHARTS:
+    names = {str(one.get_attribute("data-chart")) for one in page.locator("[data-chart]").all()}
+    assert names >= CHARTS
+    for name in names:
         marks = page.locator(f"[data-chart='{name}'] [role=graphics-symbol]")
         assert marks.count() > 0, name
     insects = page.locator("[data-chart=tree] path[aria-label^='Insecta, class: 3 entities']")
@@ -112,7 +113,7 @@ def test_hostile_texts_stay_text(visit: Any) -> None:
 
 def test_without_scripts_all_is_there(visit: Any) -> None:
     page = visit(java_script_enabled=False).page
-    assert page.locator("[data-chart] svg").count() == len(CHARTS)
+    assert page.locator("[data-chart] svg").count() == page.locator("[data-chart]").count() >= len(CHARTS)
     assert page.locator("section[aria-labelledby=coverage] tbody tr:not(.group)").count() == 6
     page.get_by_text("more", exact=False).locator("visible=true").first.click()
     assert page.locator("section[aria-labelledby=kept] .gallery > li:visible").count() > 24
