@@ -74,7 +74,8 @@ def notes() -> list[str]:
     """Conditions."""
     return [
         "Client and server share the machine's cores. MB are those of the largest process.",
-        f"No limits: medians of {ROUNDS} rounds in alternating order; each picture is asked for once.",
+        f"No limits: medians of {ROUNDS} rounds in alternating order. Processor seconds hold the start-up there.",
+        "img2dataset starts albumentations, and through it torch, which this environment has: its start-up and memory.",
     ]
 
 
