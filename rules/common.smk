@@ -44,6 +44,7 @@ pathvars:
 
 LANES = list(config["download"]["lanes"])
 BATCHES = batch_names(config)
+FITTED = BATCHES if config["curate"]["fit_model"] else []
 SEARCHES = searches(config)
 EXPERIMENTS = list(RECIPES)
 BASELINES = config["evaluate"]["baselines"]
@@ -151,6 +152,7 @@ def targets():
         *rules.pack_dataset.output,
         *expand(rules.fetch_batch.output, batch=BATCHES),
         *expand(rules.decode_batch.output, batch=BATCHES),
+        *expand(rules.fit_pictures.output, batch=FITTED),
         *expand(rules.train_model.output, experiment=EXPERIMENTS),
         *expand(rules.evaluate_model.output, experiment=MODELS, benchmark=BENCHMARKS),
         *expand(rules.search_images.output, search=SEARCHES),

@@ -59,10 +59,7 @@ rule decide_pictures:
         entities="<results>/knowledge/entities.parquet",
         downloads=expand("<results>/download/{batch}.manifest.parquet", batch=BATCHES),
         features=expand("<results>/curate/{batch}.features.parquet", batch=BATCHES),
-        fits=expand(
-            "<results>/curate/{batch}.fit.parquet",
-            batch=BATCHES if config["curate"]["fit_model"] else [],
-        ),
+        fits=expand("<results>/curate/{batch}.fit.parquet", batch=FITTED),
     output:
         decisions="<results>/curate/decisions.parquet",
         provenance="<results>/provenance/decide_pictures.json",

@@ -39,6 +39,8 @@ def steps(config: Settings) -> Iterator[Step]:
         yield Step(f"fetch_batch.{batch}", (f"download/{batch}.manifest.parquet",))
     for batch in batch_names(config):
         yield Step(f"decode_batch.{batch}", (f"curate/{batch}.features.parquet",))
+    for batch in batch_names(config) if config["curate"]["fit_model"] else ():
+        yield Step(f"fit_pictures.{batch}", (f"curate/{batch}.fit.parquet",))
     yield Step("decide_pictures", ("curate/decisions.parquet",))
     yield Step("pack_dataset", tuple(f"dataset/{name}" for name in DATASET))
     experiments, benchmarks = config["train"]["experiments"], config["evaluate"]["benchmarks"]
