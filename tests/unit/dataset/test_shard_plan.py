@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from kg2clip import settings, tables
 from kg2clip.dataset import index
 from kg2clip.dataset.pack import samples
 from kg2clip.dataset.plan import Inputs, planned
+from kg2clip.errors import UserError
 from kg2clip.settings import Settings
 
 KEPT, SIZE = 400, 40
@@ -87,3 +89,18 @@ def test_another_seed_mixes_otherwise_and_the_order_of_rows_does_nothing(
 def test_texts_of_sites_need_many_pictures_and_many_entities(harvest: tuple[Inputs, Settings], tmp_path: Path) -> None:
     with planned(harvest[0], tmp_path, harvest[1], []) as plan:
         assert plan.site_texts() == {"Bees of the World"}, "the others stand for three entities"
+
+
+def test_what_is_missing_or_all_taken_down_is_told(harvest: tuple[Inputs, Settings], tmp_path: Path) -> None:
+    everything = tables.read(harvest[0].candidates)["candidateID"].to_pylist()
+    lost = dataclasses.replace(harvest[0], queries=tmp_path / "queries.parquet")
+    no_pictures = dataclasses.replace(harvest[0], features=[tmp_path / "none.features.parquet"])
+    tables.write([], tables.FEATURES, no_pictures.features[0])
+    for given, removed, says in (
+        (harvest[0], everything, "all pictures were taken down"),
+        (lost, [], r"queries\.parquet is missing"),
+        (no_pictures, [], "400 kept pictures have no decoded file"),
+    ):
+        with pytest.raises(UserError, match=says), planned(given, tmp_path, harvest[1], removed):
+            pass
+    assert not list(tmp_path.glob(".packing*"))
