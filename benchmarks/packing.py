@@ -62,7 +62,8 @@ def run(scratch: Path) -> list[dict[str, Any]]:
 def notes() -> list[str]:
     """What the figures do not say."""
     return [
-        "The ratio is right only where nothing else runs (load below 1): `cp` waits for the disk, packing for processors."
+        "The ratio is right only where nothing else runs (load below 1): "
+        "`cp` waits for the disk, packing for processors."
     ]
 
 
