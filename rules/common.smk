@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from kg2clip import codehash, console, removals
 from kg2clip import settings as checked
-from kg2clip.download.lanes import batch_names
+from kg2clip.download.lanes import batch_names, leftover_names
 from kg2clip.errors import UserError
 from kg2clip.search.order import searches
 from kg2clip.train import recipe as recipes
@@ -44,7 +44,9 @@ pathvars:
 
 LANES = list(config["download"]["lanes"])
 BATCHES = batch_names(config)
-FITTED = BATCHES if config["curate"]["fit_model"] else []
+# A lane's leftovers are one more batch to decode.
+FETCHED = BATCHES + leftover_names(config)
+FITTED = FETCHED if config["curate"]["fit_model"] else []
 SEARCHES = searches(config)
 EXPERIMENTS = list(RECIPES)
 BASELINES = config["evaluate"]["baselines"]
@@ -53,7 +55,8 @@ BENCHMARKS = config["evaluate"]["benchmarks"]
 
 
 wildcard_constraints:
-    batch=r"[a-z][a-z0-9]*-\d{3}",
+    lane=r"[a-z][a-z0-9]*",
+    batch=r"[a-z][a-z0-9]*-(\d{3}|leftovers)",
     search=r"[a-z0-9]+(-attributes)?",
     experiment=r"[a-z0-9][a-z0-9_-]*",
     benchmark=r"[a-z0-9][a-z0-9_-]*",
@@ -127,7 +130,7 @@ def lane_resources():
     """One unit of its lane for each download job; the profile says how many run at once (design 6.5)."""
     return {
         f"lane_{lane}": lambda wildcards, lane=lane: int(
-            wildcards.batch.startswith(f"{lane}-")
+            lane == (wildcards.get("lane") or wildcards.batch.partition("-")[0])
         )
         for lane in LANES
     }
@@ -151,7 +154,8 @@ def targets():
     return [
         *rules.pack_dataset.output,
         *expand(rules.fetch_batch.output, batch=BATCHES),
-        *expand(rules.decode_batch.output, batch=BATCHES),
+        *expand(rules.fetch_leftovers.output, lane=LANES),
+        *expand(rules.decode_batch.output, batch=FETCHED),
         *expand(rules.fit_pictures.output, batch=FITTED),
         *expand(rules.train_model.output, experiment=EXPERIMENTS),
         *expand(rules.evaluate_model.output, experiment=MODELS, benchmark=BENCHMARKS),

@@ -58,7 +58,10 @@ rule decide_pictures:
         candidates="<results>/search/candidates.parquet",
         entities="<results>/knowledge/entities.parquet",
         downloads=expand("<results>/download/{batch}.manifest.parquet", batch=BATCHES),
-        features=expand("<results>/curate/{batch}.features.parquet", batch=BATCHES),
+        leftovers=expand(
+            "<results>/download/{lane}-leftovers.manifest.parquet", lane=LANES
+        ),
+        features=expand("<results>/curate/{batch}.features.parquet", batch=FETCHED),
         fits=expand("<results>/curate/{batch}.fit.parquet", batch=FITTED),
     output:
         decisions="<results>/curate/decisions.parquet",
@@ -81,6 +84,6 @@ rule decide_pictures:
             for name, benchmark in BENCHMARKS.items()
         ],
     shell:
-        "python scripts/decide_pictures.py --candidates {input.candidates} --entities {input.entities} --downloads {input.downloads}"
+        "python scripts/decide_pictures.py --candidates {input.candidates} --entities {input.entities} --downloads {input.downloads} {input.leftovers}"
         " --features {input.features} --fits {input.fits} {params.benchmarks} --workers {threads} --output {output.decisions}"
         " --provenance {output.provenance} > {log} 2>&1"

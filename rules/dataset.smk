@@ -6,7 +6,7 @@ rule pack_dataset:
         entities="<results>/knowledge/entities.parquet",
         queries="<results>/queries/queries.parquet",
         candidates="<results>/search/candidates.parquet",
-        features=expand("<results>/curate/{batch}.features.parquet", batch=BATCHES),
+        features=expand("<results>/curate/{batch}.features.parquet", batch=FETCHED),
         decisions="<results>/curate/decisions.parquet",
     output:
         manifest="<results>/dataset/manifest.parquet",

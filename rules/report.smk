@@ -7,7 +7,10 @@ rule make_report:
         queries="<results>/queries/queries.parquet",
         candidates="<results>/search/candidates.parquet",
         downloads=expand("<results>/download/{batch}.manifest.parquet", batch=BATCHES),
-        features=expand("<results>/curate/{batch}.features.parquet", batch=BATCHES),
+        leftovers=expand(
+            "<results>/download/{lane}-leftovers.manifest.parquet", lane=LANES
+        ),
+        features=expand("<results>/curate/{batch}.features.parquet", batch=FETCHED),
         decisions="<results>/curate/decisions.parquet",
         dataset="<results>/dataset/manifest.parquet",
         metrics=expand(

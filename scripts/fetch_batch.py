@@ -1,7 +1,8 @@
 """Fetch the pictures of one batch, politely, as the hosts store them.
 
 In:  search/candidates.parquet. Out: download/{batch}.manifest.parquet, one row for each candidate of the batch with
-what became of it. Beside it, undeclared, the tars download/{batch}/NNNNN.tar. A rerun fetches only what is missing.
+what became of it; what fails for now is left to fetch_leftovers.py. Beside it, undeclared, the tars
+download/{batch}/NNNNN.tar. A rerun fetches only what is missing.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from kg2clip import provenance, settings
 from kg2clip.download.batch import count, fetch_batch
 from kg2clip.errors import run_program
 
-SECTIONS = ("download", "accept_partial")
+SECTIONS = ("download", "dataset.licenses")
 
 
 def main() -> None:

@@ -110,14 +110,17 @@ CANDIDATES = pa.schema(
     ]
 )
 
+TRIED = pa.struct([("accessURI", text), ("reason", text)])
 DOWNLOADS = pa.schema(
     [
         ("candidateID", text),  # also the key of its members in the tar
         ("batch", text),
         ("lane", text),
         ("shard", text),  # name of the raw tar, without folder: 00000.tar; null when not stored
-        ("accessURI", text),
+        ("accessURI", text),  # the link that the row speaks of: the one that served, else the last that was tried
         ("host", text),
+        ("tried", pa.list_(TRIED)),  # the candidate's links before it, which failed for good
+        ("nextURI", text),  # where a second pass goes on, at a host of another job: the next link, or a redirect's end
         ("status", text),  # success, failed, refused
         (
             "reason",
@@ -165,7 +168,7 @@ DECISIONS = pa.schema(
     [
         ("candidateID", text),
         ("kept", pa.bool_()),
-        ("stage", text),  # where a dropped one left: download, decode, filter, duplicate, decontamination
+        ("stage", text),  # where a dropped one left: licence, download, decode, filter, duplicate, decontamination
         ("reason", text),  # null when kept
         ("survivorID", text),  # for duplicates: the candidate that stands for the group; itself when kept
         # a duplicate by sha256, pixels, pdq, pdq-mirrored, overlap, burst; leaked also by source-id, address,

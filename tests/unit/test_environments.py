@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
     "knowledge": ["export_entities", "build_queries"],
     "search": ["search_images", "merge_candidates"],
-    "download": ["fetch_batch"],
+    "download": ["fetch_batch", "fetch_leftovers"],
     "curate": ["decode_batch", "decide_pictures", "pack_dataset"],
     "train": ["train_model", "evaluate_model", "gather_scores"],
     "report": ["make_report", "score_against_truth"],

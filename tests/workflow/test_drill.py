@@ -23,6 +23,7 @@ WRITES = {
     "search_images": 2,
     "merge_candidates": 2,
     "fetch_batch": 5,
+    "fetch_leftovers": 2,
     "decode_batch": 4,
     "decide_pictures": 2,
     "pack_dataset": 4,

@@ -22,6 +22,7 @@ SLURM = {
     "search_images": ("cpu", 0, 1, 4000, 1440),
     "merge_candidates": ("cpu", 0, 1, 8000, 60),
     "fetch_batch": ("cpu", 0, 1, 4000, 1440),
+    "fetch_leftovers": ("cpu", 0, 1, 4000, 1440),
     "decode_batch": ("cpu", 0, 2, 4000, 240),
     "decide_pictures": ("cpu", 0, 2, 16000, 240),
     "pack_dataset": ("cpu", 0, 2, 16000, 240),

@@ -14,7 +14,6 @@ import pandas as pd
 from kg2clip import tables
 from kg2clip.curate import kinds
 from kg2clip.curate.copies import LOOKS, NO_LINK, OVERLAP, Fingerprints, best_matches, evidence, group, merge
-from kg2clip.curate.licences import allowed, openness
 from kg2clip.curate.neighbours import Indices
 from kg2clip.curate.observations import (
     IDS,
@@ -29,6 +28,7 @@ from kg2clip.curate.observations import (
 from kg2clip.curate.overlaps import Comparison, Pictures
 from kg2clip.curate.placeholders import Lineages, find_placeholders
 from kg2clip.errors import UserError
+from kg2clip.licences import allowed, openness
 from kg2clip.settings import Settings
 
 CANDIDATE_COLUMNS = ("license", "title", "altText", "description", "caption", "tags", "entityIDs", *IDS)
@@ -40,14 +40,16 @@ FEATURE_COLUMNS = (
 
 
 def read_all(paths: Sequence[Path], columns: Sequence[str], good: str) -> pd.DataFrame:
-    """The rows of many tables, one for each candidate, by candidateID; the row of status `good` goes before others.
+    """The rows of many tables, one for each candidate, by candidateID.
 
-    A candidate has several rows where failed downloads were tried again.
+    A candidate has several rows where a second pass tried again: that of status `good` counts, else that of the later
+    table.
     """
-    rows = pd.concat([tables.read_frame(path, columns) for path in paths], ignore_index=True)
-    rows["second"] = rows["status"] != good
-    rows = rows.sort_values(["candidateID", "second", "reason"], ignore_index=True)
-    return rows.drop_duplicates("candidateID").drop(columns="second").set_index("candidateID")
+    frames = [tables.read_frame(path, columns).assign(place=-place) for place, path in enumerate(paths)]
+    rows = pd.concat(frames, ignore_index=True)
+    rows["failed"] = rows["status"] != good
+    rows = rows.sort_values(["candidateID", "failed", "place"], ignore_index=True)
+    return rows.drop_duplicates("candidateID").drop(columns=["failed", "place"]).set_index("candidateID")
 
 
 def decide(
@@ -79,6 +81,7 @@ def decide(
     """
     decisions = candidates.sort_values("candidateID").set_index("candidateID")
     decisions = decisions.assign(stage=None, reason=None, **dict.fromkeys(_RESULTS))
+    _drop_unlicensed(decisions, settings["dataset"]["licenses"])
     _join(decisions, downloads, features)
     decisions["fit"] = np.nan if fits is None else fits.reindex(decisions.index)
     _filter(decisions, settings)
@@ -151,6 +154,12 @@ def _drop(decisions: pd.DataFrame, rows: pd.Series[bool], stage: str, reason: st
     decisions.loc[rows, "reason"] = reason if isinstance(reason, str) else reason[rows]
 
 
+def _drop_unlicensed(decisions: pd.DataFrame, choice: str) -> None:
+    """Drop what the download did not ask for."""
+    unlicensed = ~decisions["license"].map(lambda license_id: allowed(license_id, choice)).astype(bool)
+    _drop(decisions, unlicensed, "licence", "licence")
+
+
 def _filter(decisions: pd.DataFrame, settings: Settings) -> None:
     curate = settings["curate"]
     sides = decisions[["width", "height"]].astype(float)
@@ -160,9 +169,6 @@ def _filter(decisions: pd.DataFrame, settings: Settings) -> None:
     _drop(decisions, decisions["deviation"].astype(float) < curate["min_deviation"], "filter", "blank")
     kind = decisions["pictureKind"]
     _drop(decisions, kind.notna() & ~kind.isin(curate["picture_kinds"]), "filter", "picture-kind")
-    choice = settings["dataset"]["licenses"]
-    unlicensed = ~decisions["license"].map(lambda license_id: allowed(license_id, choice)).astype(bool)
-    _drop(decisions, unlicensed, "filter", "licence")
 
 
 def _drop_misfits(decisions: pd.DataFrame, worst: float) -> None:

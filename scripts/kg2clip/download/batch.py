@@ -1,4 +1,9 @@
-"""Fetch one batch: what is there already is used again, the rest is fetched, the manifest holds every candidate."""
+"""Fetch one batch: what is there already is used again, the rest is fetched, the manifest holds every candidate.
+
+Two passes. The first asks for every candidate; what it can't finish, because a host fails for now or because the next
+link lies at a host of another job, it leaves to the second, which is one job a lane and reads the manifests of the
+first.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -18,7 +23,7 @@ from kg2clip import provenance, tables, web
 from kg2clip.download import media, reasons
 from kg2clip.download.engine import Engine, StoppedError
 from kg2clip.download.fetch import Fetcher, Host, Job
-from kg2clip.download.selection import Batch, Candidate, select
+from kg2clip.download.selection import Batch, Candidate, select, select_leftovers
 from kg2clip.download.shards import Archive, Journal, Row, Shard
 from kg2clip.errors import IncompleteError, UserError
 from kg2clip.files import only_writer, sha256_bytes
@@ -37,14 +42,39 @@ def fetch_batch(candidates: Path, name: str, output: Path, settings: Settings) -
     """Fetch a batch into raw tars in the folder `name` beside `output` and write its manifest; return its rows.
 
     Raises:
-        IncompleteError: transient failures are left and the config does not accept that. What was fetched is kept.
         UserError: no such batch, no contact, another process at work, the disk full.
     """
-    batch = select(candidates, name, settings)
-    folder = output.parent / name
+    rows = _finish(select(candidates, name, settings), output, settings)
+    tables.write(rows, tables.DOWNLOADS, output)
+    return rows
+
+
+def fetch_leftovers(
+    candidates: Path, manifests: Sequence[Path], name: str, output: Path, settings: Settings
+) -> list[Row]:
+    """Fetch, as `fetch_batch` does, what the first pass left to a lane's second.
+
+    Args:
+        manifests: of all batches of the first pass.
+
+    Raises:
+        IncompleteError: some still fail for now and the config does not accept that. What was fetched is kept.
+        UserError: as `fetch_batch`.
+    """
+    rows = _finish(select_leftovers(candidates, manifests, name, settings), output, settings)
+    missing = [row for row in rows if reasons.is_transient(row["reason"])]
+    if missing and not settings["accept_partial"]:
+        raise IncompleteError(_tell_missing(name, missing, len(rows)))
+    tables.write(rows, tables.DOWNLOADS, output)
+    return rows
+
+
+def _finish(batch: Batch, output: Path, settings: Settings) -> list[Row]:
+    """The rows of a batch, all its tars being whole."""
+    folder = output.parent / batch.name
     with only_writer(folder):
         rules = stable_hash({key: settings["download"][key] for key in RULES})
-        shards = [Shard(folder, number, rows, rules) for number, rows in enumerate(batch.shards)]
+        shards = [Shard(folder, number, rows, rules) for number, rows in enumerate(batch.in_order())]
         try:
             rows = _bring(batch, shards, settings)
         except OSError as error:
@@ -53,23 +83,37 @@ def fetch_batch(candidates: Path, name: str, output: Path, settings: Settings) -
             raise UserError(
                 f"the disk of {folder} is full. Free some space and run the same command again; nothing is lost"
             ) from None
-        _remove_leftovers(folder, len(shards))
-    missing = [row for row in rows if reasons.is_transient(row["reason"])]
-    if missing and not settings["accept_partial"]:
-        raise IncompleteError(_tell_missing(name, missing, len(rows)))
-    tables.write(rows, tables.DOWNLOADS, output)
+        _remove_shards_beyond(folder, len(shards))
+    log.info("%s: %s", batch.name, _summarise(rows))
     return rows
 
 
 def count(rows: Sequence[Row]) -> dict[str, Any]:
-    """The batch's funnel: candidates in, each status and each reason out."""
+    """The batch's funnel: candidates in, each status and each reason out.
+
+    Of the successes those that a further link served; of the others those that another pass or run may still get.
+    """
     statuses = Counter(row["status"] for row in rows)
     why = Counter(row["reason"] for row in rows if row["reason"])
     return {
         "candidates": len(rows),
         **{status: statuses[status] for status in (reasons.SUCCESS, reasons.FAILED, reasons.REFUSED)},
         "reasons": dict(sorted(why.items())),
+        "served by a further link": sum(row["status"] == reasons.SUCCESS and bool(row["tried"]) for row in rows),
+        "left over": sum(reasons.is_transient(row["reason"]) or bool(row["nextURI"]) for row in rows),
     }
+
+
+def _summarise(rows: Sequence[Row]) -> str:
+    """What became of a batch, in a line."""
+    found = count(rows)
+    told = [f"{found['success']:,} of {found['candidates']:,} pictures"]
+    if further := found["served by a further link"]:
+        told.append(f"{further:,} of them by a further link")
+    told += [f"{reason} {number:,}" for reason, number in Counter(found["reasons"]).most_common()]
+    if left := found["left over"]:
+        told.append(f"{left:,} left over for another pass or run")
+    return ", ".join(told)
 
 
 def _bring(batch: Batch, shards: Sequence[Shard], settings: Settings) -> list[Row]:
@@ -93,10 +137,12 @@ def _reuse(batch: Batch, shards: Sequence[Shard]) -> None:
             for candidate in shard.candidates:
                 if candidate.key in journal.rows:
                     continue
-                if candidate.url is None and candidate.file is None:
-                    journal.append(_row(batch, candidate, reasons.BAD_URL), None)
+                if candidate.refused:
+                    journal.append(_row(batch, candidate, candidate.refused, 0), None)
+                elif candidate.file is None and not any(candidate.addresses()):
+                    journal.append(_row(batch, candidate, reasons.BAD_URL, candidate.stop - 1), None)
                 elif found := archive.find(candidate):
-                    journal.append({**found[0], "batch": batch.name, "lane": batch.lane.name}, found[1])
+                    journal.append(_again(batch, candidate, found[0]), found[1])
 
 
 def _fetch(batch: Batch, shards: Sequence[Shard], settings: Settings) -> dict[int, list[Row]]:
@@ -108,7 +154,7 @@ def _fetch(batch: Batch, shards: Sequence[Shard], settings: Settings) -> dict[in
     total = sum(len(shard.candidates) for shard in shards)
     with (
         Progress(total=total, desc=batch.name, unit="pictures") as bar,
-        Fetcher(settings) as fetcher,
+        Fetcher(settings, batch.owns) as fetcher,
         Engine(fetcher, scratch) as engine,
         ThreadPoolExecutor(OPEN_SHARDS, "shard") as pool,
     ):
@@ -139,8 +185,10 @@ def _fetch_shard(batch: Batch, shard: Shard, engine: Engine, board: _Board, sett
         board.advance(len(shard.candidates) - len(wanted))
         failed_for_now: list[Row] = []
 
+        addresses = [list(candidate.addresses()) for candidate in wanted]
+
         def save(job: Job, body: bytes | None, sha256: str | None) -> None:
-            row = _row_of(batch, wanted[job.key], job, sha256)
+            row = _row_of(batch, wanted[job.key], [place for place, _ in addresses[job.key]], job, sha256)
             if reasons.is_transient(row["reason"]):
                 failed_for_now.append(row)
             else:
@@ -148,7 +196,7 @@ def _fetch_shard(batch: Batch, shard: Shard, engine: Engine, board: _Board, sett
             board.advance(1)
 
         if wanted:
-            engine.run(shard.number, [candidate.url or "" for candidate in wanted], save)
+            engine.run(shard.number, [[url for _, url in urls] for urls in addresses], save)
         return shard.seal(journal, failed_for_now)
 
 
@@ -170,14 +218,27 @@ class _Board:
             self._bar.update(rows)
 
 
-def _row(batch: Batch, candidate: Candidate, reason: str | None, **columns: Any) -> Row:
+def _row(
+    batch: Batch,
+    candidate: Candidate,
+    reason: str | None,
+    place: int,
+    failures: Mapping[int, str] | None = None,
+    **columns: Any,
+) -> Row:
+    """What became of a candidate at its link `place`; `failures` are the reasons of this pass's links before it."""
+    before = range(len(candidate.tried), place)
+    why = {**dict.fromkeys(before, reasons.BAD_URL), **(failures or {})}
+    uri = candidate.links[place]
     return {
         **dict.fromkeys(tables.DOWNLOADS.names),
         "candidateID": candidate.key,
         "batch": batch.name,
         "lane": batch.lane.name,
-        "accessURI": candidate.uri,
-        "host": candidate.host,
+        "accessURI": uri,
+        "host": web.host_of(uri) if uri else None,
+        "tried": [*candidate.tried, *({"accessURI": candidate.links[at], "reason": why[at]} for at in before)],
+        "nextURI": candidate.next_link if reasons.passes_on(reason) else None,
         "status": reasons.status_of(reason),
         "reason": reason,
         "attempts": 0,
@@ -186,13 +247,29 @@ def _row(batch: Batch, candidate: Candidate, reason: str | None, **columns: Any)
     }
 
 
-def _row_of(batch: Batch, candidate: Candidate, job: Job, sha256: str | None) -> Row:
+def _again(batch: Batch, candidate: Candidate, row: Row) -> Row:
+    """An earlier row, whose batch may have been another one, and whose candidate may have got more links since."""
+    going_on = {"nextURI": candidate.next_link} if reasons.passes_on(row["reason"]) else {}
+    return {**row, "batch": batch.name, "lane": batch.lane.name, **going_on}
+
+
+def _row_of(batch: Batch, candidate: Candidate, places: Sequence[int], job: Job, sha256: str | None) -> Row:
+    """The row of a job that is done; `places` are those of its URLs among the candidate's links."""
     outcome = job.outcome
     assert outcome is not None
+    place = places[len(job.failures)]
+    failures = dict(zip(places, job.failures, strict=False))
+    if reasons.passes_on(outcome.reason) and place < candidate.stop - 1:  # links follow that are no addresses
+        failures[place] = str(outcome.reason)
+        return _row(batch, candidate, reasons.BAD_URL, candidate.stop - 1, failures, attempts=job.attempts)
+    on = {"nextURI": outcome.location} if outcome.reason == reasons.OTHER_LANE else {}
     return _row(
         batch,
         candidate,
         outcome.reason,
+        place,
+        failures,
+        **on,
         httpStatus=outcome.http_status,
         finalURI=job.current if job.attempts else None,
         attempts=job.attempts,
@@ -207,27 +284,28 @@ def _read_own(batch: Batch, candidate: Candidate, max_bytes: int) -> tuple[Row, 
     assert candidate.file is not None
     try:
         if candidate.file.stat().st_size > max_bytes:
-            return _row(batch, candidate, reasons.TOO_LARGE), None
+            return _row(batch, candidate, reasons.TOO_LARGE, 0), None
         body = candidate.file.read_bytes()
     except OSError:
-        return _row(batch, candidate, reasons.UNREADABLE), None
+        return _row(batch, candidate, reasons.UNREADABLE, 0), None
     kind = media.media_type(body, "")
     reason = reasons.EMPTY if not body else None if media.may_be_image(kind) else reasons.NOT_AN_IMAGE
     if reason:
-        return _row(batch, candidate, reason, mediaType=kind or None), None
-    return _row(batch, candidate, None, mediaType=kind, bytes=len(body), sha256=sha256_bytes(body)), body
+        return _row(batch, candidate, reason, 0, mediaType=kind or None), None
+    return _row(batch, candidate, None, 0, mediaType=kind, bytes=len(body), sha256=sha256_bytes(body)), body
 
 
 def _check_contacts(shards: Iterable[Shard], settings: Settings) -> None:
     """Refuse the whole batch, before its first request, if it would ask a public host anonymously (design 6.12)."""
     private = set(settings["download"]["private_hosts"])
-    hosts = {candidate.host for shard in shards for candidate in shard.candidates if candidate.url and candidate.host}
-    for host in sorted(hosts - private):
+    candidates = (candidate for shard in shards for candidate in shard.candidates)
+    hosts = {web.host_of(url) for candidate in candidates for _, url in candidate.addresses()}
+    for host in sorted(host for host in hosts if host and host not in private):
         if not web.is_private_literal(host):
             web.check_contact(host, settings["contact"])
 
 
-def _remove_leftovers(folder: Path, shards: int) -> None:
+def _remove_shards_beyond(folder: Path, shards: int) -> None:
     """Delete shards beyond the configured number: what could be used of them has moved."""
     for path in folder.iterdir():
         number = path.name.split(".")[0]

@@ -104,8 +104,10 @@ class Engine:
         """Put img2dataset's own function back."""
         setattr(seam, FUNCTION, self._original)
 
-    def run(self, number: int, urls: Sequence[str], save: Save) -> None:
-        """Fetch one shard's pictures; `save` is called for each in this thread, in the order of arrival.
+    def run(self, number: int, pictures: Sequence[Sequence[str]], save: Save) -> None:
+        """Fetch one shard's pictures, each from the first of its URLs that serves it.
+
+        `save` is called for each in this thread, in the order of arrival.
 
         Raises:
             StoppedError: the fetcher was stopped.
@@ -113,7 +115,7 @@ class Engine:
         """
         name = f"{number:05d}"
         desk = self._desks[name] = Desk()
-        jobs = [Job(row, url, desk) for row, url in enumerate(urls)]
+        jobs = [Job(row, urls, desk) for row, urls in enumerate(pictures)]
         rows = self._scratch / f"{name}.arrow"
         # img2dataset passes the column `url` to the fetch function: it tells shards apart there, and nothing else.
         table = pa.table({"url": [name] * len(jobs), "row": range(len(jobs))})

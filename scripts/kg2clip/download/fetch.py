@@ -2,7 +2,7 @@
 
 One thread runs an asyncio loop. A job is one picture; a step is one request of it. A redirect or a retry is a new step
 that waits in the queue of the host it leads to, so every request anywhere obeys its own host's connections, rate,
-bandwidth, robots.txt and pauses. One that leads into another lane obeys that lane's limits, within this process only.
+bandwidth, robots.txt and pauses. One that leads to a host of another job ends here: that host's limits are its job's.
 Finished jobs go to the queue (`desk`) of whoever ordered them.
 """
 
@@ -18,7 +18,7 @@ import ssl
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -75,18 +75,31 @@ class Job:
     """One picture to fetch, from the first request to its outcome."""
 
     key: int  # the row's number for whoever ordered it
-    url: str  # as `web.check_url` writes it
+    urls: Sequence[str]  # as `web.check_url` writes them; the next is tried when one fails for good
     desk: Desk
+    failures: list[str] = field(default_factory=list)  # of the urls tried before, each its reason
     outcome: Outcome | None = None  # set when done
     current: str = ""  # where redirects have led
     seen: list[str] = field(default_factory=list)
-    attempts: int = 0
+    attempts: int = 0  # at all urls
+    tries: int = 0  # at this one
     spent: float = 0.0  # seconds of the total timeout used up in this attempt
 
     def start_attempt(self) -> None:
-        """Begin again at the first address: one behind a redirect may have expired."""
-        self.current, self.seen, self.spent = self.url, [self.url], 0.0
+        """Begin again at the url itself: one behind a redirect may have expired."""
+        self.current = self.urls[len(self.failures)]
+        self.seen, self.spent = [self.current], 0.0
         self.attempts += 1
+        self.tries += 1
+
+    def start_next_url(self, reason: str) -> bool:
+        """Go on to the next url; False if there is none."""
+        if len(self.failures) + 1 >= len(self.urls):
+            return False
+        self.failures.append(reason)
+        self.tries = 0
+        self.start_attempt()
+        return True
 
 
 class Host:
@@ -149,8 +162,9 @@ class Host:
 class Fetcher:
     """Fetches jobs in the background: `with Fetcher(settings) as fetcher: fetcher.submit(jobs)`."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Take limits from the config; nothing is asked yet."""
+    def __init__(self, settings: Settings, owns: Callable[[str | None], bool]) -> None:
+        """Take limits from the config; nothing is asked yet. `owns` tells which hosts this job asks."""
+        self._owns = owns
         options = settings["download"]
         self._lanes = lanes(settings)
         self._contact: str = settings["contact"]
@@ -369,6 +383,8 @@ class Fetcher:
             return replace(answer, reason=reasons.REDIRECT_LOOP)
         if len(job.seen) > self._max_redirects:
             return replace(answer, reason=reasons.TOO_MANY_REDIRECTS)
+        if not self._owns(web.host_of(target)):
+            return replace(answer, reason=reasons.OTHER_LANE, location=target)
         job.seen.append(target)
         job.current = target
         self._enqueue(job)
@@ -380,6 +396,10 @@ class Fetcher:
             host.verdict = outcome.reason  # holds for all its rows; asking again would only take turns
         if not reasons.is_transient(outcome.reason):
             host.failures = 0
+            if reasons.passes_on(outcome.reason) and job.start_next_url(str(outcome.reason)):
+                host.counts[str(outcome.reason)] += 1
+                self._enqueue(job)
+                return
             self._deliver(job, outcome, host)
             return
         host.failures += 1
@@ -388,10 +408,10 @@ class Fetcher:
             host.verdict = reasons.HOST_DOWN
             asks = f"asks to wait {wait:.0f} seconds" if wait else f"failed {host.failures} times in a row"
             log.warning("%s %s (%s); it is asked no more in this run", host.name, asks, outcome.reason)
-        if host.verdict or job.attempts >= self._attempts:
+        if host.verdict or job.tries >= self._attempts:
             self._deliver(job, outcome, host)
             return
-        backoff = min(LONGEST_BACKOFF, BACKOFF * 2 ** (job.attempts - 1)) * random.uniform(0.5, 1.5)
+        backoff = min(LONGEST_BACKOFF, BACKOFF * 2 ** (job.tries - 1)) * random.uniform(0.5, 1.5)
         if outcome.http_status in (429, 503):
             host.pause(backoff if wait is None else wait)  # it speaks of the host, not of one picture
         job.start_attempt()

@@ -4,6 +4,9 @@ A lane is a group of hosts with one politeness rule; the workflow runs its batch
 `web` runs several side by side, so there a host must be in one batch only. All of it follows from the config and from
 hashes, so the graph of jobs is known before the first candidate (design 6.1).
 
+After all batches each lane has one more, its leftovers (`web-leftovers`): what failed for now, and what the batches
+found to lie at a host that is not theirs, be it a candidate's next link or where a redirect leads.
+
 The Snakefile imports this module: nothing slow is imported here.
 """
 
@@ -58,6 +61,16 @@ def batch_names(settings: Mapping[str, Any]) -> list[str]:
 def batch_name(lane: Lane, number: int) -> str:
     """The name of a lane's batch."""
     return f"{lane.name}-{number:03d}"
+
+
+def leftover_names(settings: Mapping[str, Any]) -> list[str]:
+    """The names of the second passes, one a lane: commons-leftovers, web-leftovers."""
+    return [leftovers_name(lane.name) for lane in lanes(settings)]
+
+
+def leftovers_name(lane: str) -> str:
+    """The name of a lane's second pass."""
+    return f"{lane}-leftovers"
 
 
 def lane_of(host: str | None, all_lanes: Iterable[Lane]) -> Lane:

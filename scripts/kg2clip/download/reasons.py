@@ -1,7 +1,7 @@
 """Why a picture is not there: the words of the manifest's column `reason`, and which of them may pass.
 
-Permanent: what the host answered or what we refuse. Transient: the network, an overloaded or broken host. A batch with
-transient failures is incomplete, and the same command tries these rows again.
+Permanent: what the host answered or what we refuse. Transient: the network, an overloaded or broken host; these rows
+are tried once more in the lane's second pass, which is incomplete while any are left.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ NO_CONTACT = "no-contact"  # a redirect to a public host while no contact is set
 ROBOTS = "robots"
 OPT_OUT = "opt-out"
 TOO_LARGE = "too-large"
+LICENCE = "licence"  # not among those that dataset.licenses lets in: never asked for
 # failed for good
 UNKNOWN_HOST = "dns"
 CERTIFICATE = "certificate"
@@ -27,6 +28,7 @@ EMPTY = "empty"
 UNREADABLE = "unreadable"  # a file of the user's own folder
 REDIRECT_LOOP = "redirect-loop"
 TOO_MANY_REDIRECTS = "too-many-redirects"
+OTHER_LANE = "other-lane"  # a redirect leads to a host of another job; its second pass goes on there
 # failed for now
 TIMEOUT = "timeout"
 CONNECT = "connect"
@@ -38,7 +40,7 @@ HOST_DOWN = "host-down"  # given up after many failures in a row, or because it 
 STOPPED = "stopped"
 
 TRANSIENT = frozenset({NO_CONTACT, TIMEOUT, CONNECT, CUT, PROTOCOL, NO_DNS, ROBOTS_UNREACHABLE, HOST_DOWN, STOPPED})
-REFUSALS = frozenset({BAD_URL, PRIVATE_ADDRESS, NO_CONTACT, ROBOTS, OPT_OUT, TOO_LARGE})
+REFUSALS = frozenset({BAD_URL, PRIVATE_ADDRESS, NO_CONTACT, ROBOTS, OPT_OUT, TOO_LARGE, LICENCE})
 
 
 def http(status: int) -> str:
@@ -54,6 +56,11 @@ def is_transient(reason: str | None) -> bool:
         status = int(match[1])
         return status >= 500 or status in TRANSIENT_STATUS
     return reason in TRANSIENT
+
+
+def passes_on(reason: str | None) -> bool:
+    """Whether a candidate's next link is tried after this: it failed for good, and nobody asked to leave it alone."""
+    return reason not in (None, OPT_OUT, OTHER_LANE, LICENCE) and not is_transient(reason)
 
 
 def status_of(reason: str | None) -> str:

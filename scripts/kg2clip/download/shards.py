@@ -62,7 +62,9 @@ class Shard:
     @property
     def fingerprint(self) -> str:
         """A hash of everything that a finished shard answers to."""
-        return stable_hash(self.rules, [[candidate.key, candidate.uri] for candidate in self.candidates])
+        return stable_hash(
+            self.rules, [[one.key, one.links, one.tried, one.stop, one.refused] for one in self.candidates]
+        )
 
     def finished_rows(self) -> list[Row] | None:
         """The shard's rows if they answer to its input and settings, lack nothing that may still come, and verify."""
@@ -149,9 +151,9 @@ class Archive:
         return archive
 
     def find(self, candidate: Candidate) -> tuple[Row, bytes | None] | None:
-        """The row and body of a candidate, if its address is the same, its outcome final and its body whole."""
+        """The row and body of a candidate, if its links are the same, its outcome final and its body whole."""
         row = self._rows.get(candidate.key)
-        if row is None or row["accessURI"] != candidate.uri or reasons.is_transient(row["reason"]):
+        if row is None or not candidate.answered_by(row):
             return None
         if row["status"] != reasons.SUCCESS:
             return row, None
@@ -240,5 +242,5 @@ class Journal:
             yield row, place
 
     def _keep_only(self, candidates: Iterable[Candidate]) -> None:
-        wanted = {(candidate.key, candidate.uri) for candidate in candidates}
-        self.rows = {key: row for key, row in self.rows.items() if (key, row["accessURI"]) in wanted}
+        wanted = {candidate.key: candidate for candidate in candidates}
+        self.rows = {key: row for key, row in self.rows.items() if key in wanted and wanted[key].answered_by(row)}

@@ -148,9 +148,18 @@ class Judge:
         burst = mine["burstID"] and mine["burstID"] == theirs.get("burstID")
         return bool(burst or mine["pictureID"] == theirs.get("pictureID"))
 
+    def _asked_for(self, column: str, value: str) -> set[str]:
+        """Candidates of which the truth says this, those aside whose licence kept them from being fetched."""
+        asked = (key for key, row in self.decisions.items() if row["stage"] != "licence")
+        return {key for key in asked if self.truth.get(key, {}).get(column) == value}
+
     def _judged(self) -> Iterable[str]:
         """Candidates that reached the comparison of pictures."""
-        return (key for key, row in self.decisions.items() if row["stage"] not in ("download", "decode", "filter"))
+        return (
+            key
+            for key, row in self.decisions.items()
+            if row["stage"] not in ("licence", "download", "decode", "filter")
+        )
 
     def _duplicates(self) -> None:
         """A copy counts as found where it and its original ended in one group, or both left as leaked."""
@@ -215,18 +224,18 @@ class Judge:
     def _links(self) -> None:
         lost = {key for key, row in self.decisions.items() if row["stage"] == "download" and key in self.truth}
         for fault in ("dead-host", "not-found"):
-            planted = {key for key in self.decisions if self.truth.get(key, {}).get("fault") == fault}
+            planted = self._asked_for("fault", fault)
             false = {key: "" for key in lost if self.truth[key]["sha256"]} if fault == "not-found" else {}
             self._add("dead links", fault, planted, planted & lost, false)
         small = {key for key, row in self.decisions.items() if row["reason"] == "too-small" and key in self.truth}
-        planted = {key for key in self.decisions if self.truth.get(key, {}).get("fault") == "too-small"}
+        planted = self._asked_for("fault", "too-small")
         odd = {key for key in small if self.truth[key]["expectedReason"] == "too-small"}
         self._add("too small", "scaled to 0.12", planted, planted & small, {key: "" for key in small - planted - odd})
 
     def _oddities(self) -> None:
         """An odd link or picture counts as found where it was dropped for the reason that it must be dropped for."""
         for fault, detector in (("odd-link", "odd links"), ("odd-picture", "odd pictures")):
-            planted = {key for key in self.decisions if self.truth.get(key, {}).get("fault") == fault}
+            planted = self._asked_for("fault", fault)
             found = {key for key in planted if self.decisions[key]["reason"] == self.truth[key]["expectedReason"]}
             self._add(detector, "dropped for the right reason", planted, found, {})
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kg2clip.download.lanes import batch_names
+from kg2clip.download.lanes import batch_names, leftover_names, leftovers_name
 from kg2clip.search.order import searches
 from kg2clip.settings import Settings
 
@@ -37,7 +37,9 @@ def steps(config: Settings) -> Iterator[Step]:
     yield Step("merge_candidates", ("search/candidates.parquet",))
     for batch in batch_names(config):
         yield Step(f"fetch_batch.{batch}", (f"download/{batch}.manifest.parquet",))
-    for batch in batch_names(config):
+    for lane in config["download"]["lanes"]:
+        yield Step(f"fetch_leftovers.{lane}", (f"download/{leftovers_name(lane)}.manifest.parquet",))
+    for batch in batch_names(config) + leftover_names(config):
         yield Step(f"decode_batch.{batch}", (f"curate/{batch}.features.parquet",))
     for batch in batch_names(config) if config["curate"]["fit_model"] else ():
         yield Step(f"fit_pictures.{batch}", (f"curate/{batch}.fit.parquet",))

@@ -28,8 +28,8 @@ from kg2clip.curate.batch import Batch, decode_batch
 from kg2clip.curate.decode import Rules
 from kg2clip.curate.pictures import Examiners
 from kg2clip.download import reasons
-from kg2clip.download.batch import fetch_batch
-from kg2clip.download.lanes import batch_names
+from kg2clip.download.batch import fetch_batch, fetch_leftovers
+from kg2clip.download.lanes import batch_names, leftover_names
 from kg2clip.errors import UserError, start_logging
 from kg2clip.files import only_writer, sha256_file, write_text
 from kg2clip.folder import SOURCE as FOLDER
@@ -110,7 +110,8 @@ def own_config(config: Settings, project: str, contact: str) -> Settings:
 
 
 def fetch(place: Place, config: Settings) -> None:
-    """Fetch and decode all batches: lanes side by side, the batches of one lane one after the other, as is polite.
+    """Fetch and decode all batches, then all leftovers: lanes side by side, the batches of one lane one after the
+    other, as is polite.
 
     Raises:
         UserError: no contact, the disk full, a batch of an earlier version.
@@ -118,36 +119,44 @@ def fetch(place: Place, config: Settings) -> None:
     lanes = [list(names) for _, names in groupby(batch_names(config), key=lambda name: name.rpartition("-")[0])]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(lanes), spawn, initializer=start_logging) as pool:
-        for lane in [pool.submit(_fetch_lane, place, config, names) for names in lanes]:
-            lane.result()
+        for names in (lanes, [[name] for name in leftover_names(config)]):
+            for lane in [pool.submit(_fetch_lane, place, config, batches) for batches in names]:
+                lane.result()
 
 
 def _fetch_lane(place: Place, config: Settings, batches: Sequence[str]) -> None:
+    candidates = place.folder / "search" / "kept.parquet"
+    first_pass = [place.manifest(name) for name in batch_names(config)]
     with Examiners(WORKERS) as examiners:
         for name in batches:
             batch = Batch(place.manifest(name), place.features(name))
-            fetch_batch(place.folder / "search" / "kept.parquet", name, batch.manifest, config)
+            if name in leftover_names(config):
+                fetch_leftovers(candidates, first_pass, name, batch.manifest, config)
+            else:
+                fetch_batch(candidates, name, batch.manifest, config)
             with only_writer(batch.decoded):
                 tables.write(decode_batch(batch, Rules.of(config), examiners), tables.FEATURES, batch.features)
 
 
 def outcomes(place: Place, config: Settings) -> Iterator[dict[str, Any]]:
-    """What became of each picture: candidateID, host, outcome, reason, address."""
+    """What became of each picture: candidateID, host, outcome, reason, address. A second pass's word is the last."""
     before = {
         row["candidateID"]: row["sha256"]
         for path in sorted((place.bundle / "download").glob("*.manifest.parquet"))
         for row in tables.read_rows(path, ["candidateID", "sha256"])
+        if row["sha256"]
     }
-    for batch in batch_names(config):
-        columns = ["candidateID", "host", "accessURI", "status", "reason", "sha256"]
-        for row in tables.read_rows(place.manifest(batch), columns):
-            yield {
-                "candidateID": row["candidateID"],
-                "host": row["host"] or "?",
-                "outcome": _outcome(row, before.get(row["candidateID"])),
-                "reason": row["reason"],
-                "accessURI": row["accessURI"],
-            }
+    columns = ["candidateID", "host", "accessURI", "status", "reason", "sha256"]
+    manifests = [place.manifest(batch) for batch in batch_names(config) + leftover_names(config)]
+    last = {row["candidateID"]: row for manifest in manifests for row in tables.read_rows(manifest, columns)}
+    for key, row in last.items():
+        yield {
+            "candidateID": key,
+            "host": row["host"] or "?",
+            "outcome": _outcome(row, before.get(key)),
+            "reason": row["reason"],
+            "accessURI": row["accessURI"],
+        }
 
 
 def _outcome(row: Mapping[str, Any], sha256: str | None) -> str:
@@ -186,7 +195,7 @@ def pack(place: Place, config: Settings, found: Sequence[Mapping[str, Any]]) -> 
                "--entities", str(place.bundle / "knowledge" / "entities.parquet"),
                "--queries", str(place.bundle / "queries" / "queries.parquet"),
                "--candidates", str(place.bundle / "search" / "candidates.parquet"),
-               "--features", *[str(place.features(batch)) for batch in batch_names(config)],
+               "--features", *[str(place.features(batch)) for batch in batch_names(config) + leftover_names(config)],
                "--decisions", str(path), "--output-dir", str(place.folder / "dataset"),
                "--provenance", str(place.folder / "provenance" / "pack_dataset.json")]  # fmt: skip
     if subprocess.run(command).returncode:

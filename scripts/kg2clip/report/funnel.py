@@ -11,6 +11,7 @@ TAKEDOWN = "takedown"  # no stage of the decisions: what scripts/remove.py took 
 
 # Stages of tables.DECISIONS in their order, with the word for what has passed them.
 PASSED = {
+    "licence": "under a licence asked for",
     "download": "downloaded",
     "decode": "decoded",
     "filter": "passed the filters",

@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from textures import benchmark, encoded, texture
 
 from kg2clip import tables
-from kg2clip.curate.licences import allowed, openness
 from kg2clip.files import sha256_file
+from kg2clip.licences import allowed, openness
 
 
 def altered(seed: int, width: int = 450, height: int = 300) -> Image.Image:
@@ -96,7 +96,7 @@ def test_every_fate(judged: Any) -> None:
         "f-small": ("filter", "too-small"),
         "g-long": ("filter", "aspect"),
         "h-blank": ("filter", "blank"),
-        "i-unlicensed": ("filter", "licence"),
+        "i-unlicensed": ("licence", "licence"),
         "j-broken": ("decode", "truncated"),
         "k-gone": ("download", "http-404"),
         "k-refused": ("download", "robots"),

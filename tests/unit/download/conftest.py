@@ -16,7 +16,8 @@ from hostile import NAMES, HostileWeb, config, write_candidates
 
 from kg2clip import tables, web
 from kg2clip.download import fetch
-from kg2clip.download.batch import fetch_batch
+from kg2clip.download.batch import fetch_batch, fetch_leftovers
+from kg2clip.download.lanes import batch_names
 
 Harvest = Callable[..., dict[str | None, dict[str, Any]]]
 
@@ -62,6 +63,28 @@ def harvest(hostile: HostileWeb, tmp_path: Path) -> Harvest:
         assert pq.read_table(output).to_pylist() == tables.as_table(rows, tables.DOWNLOADS).to_pylist()
         assert len(rows) == len(urls)
         return {row["accessURI"]: row for row in rows}
+
+    return run
+
+
+@pytest.fixture
+def harvest_twice(hostile: HostileWeb, tmp_path: Path) -> Harvest:
+    """`harvest_twice(links, **config)`: all batches and all leftovers; the last row of each candidate, by its key."""
+
+    def run(links: dict[str, list[str | None]], **options: Any) -> dict[str | None, dict[str, Any]]:
+        candidates = write_candidates(tmp_path / "candidates.parquet", links)
+        settings, folder = config(**options), tmp_path / "download"
+        first = [folder / f"{name}.manifest.parquet" for name in batch_names(settings)]
+        found = {}
+        for name, path in zip(batch_names(settings), first, strict=True):
+            found |= {row["candidateID"]: row for row in fetch_batch(candidates, name, path, settings)}
+        assert sorted(found) == sorted(links)
+        for lane in settings["download"]["lanes"]:
+            name = f"{lane}-leftovers"
+            again = fetch_leftovers(candidates, first, name, folder / f"{name}.manifest.parquet", settings)
+            assert all(found[row["candidateID"]]["status"] != "success" for row in again)
+            found |= {row["candidateID"]: row for row in again}
+        return found
 
     return run
 

@@ -183,12 +183,18 @@ FAST = {"batches": 1, "connections": 4, "requests_per_second": 1000, "megabits_p
 def config(accept_partial: bool = False, lanes: dict[str, Any] | None = None, **download: Any) -> settings.Settings:
     """A whole config: one fast lane, two shards, limits that a test does not wait for."""
     options = {"lanes": lanes or {"web": FAST}, "shards_per_batch": 2, "total_timeout": 5, "max_bytes": 100_000}
-    content = {"project": "t", "knowledge": {"roots": ["Q1"]}, "accept_partial": accept_partial}
+    content: dict[str, Any] = {"project": "t", "knowledge": {"roots": ["Q1"]}, "accept_partial": accept_partial}
+    content["dataset"] = {"licenses": "any"}
     return settings.complete({**content, "download": {**options, **download}}, "test")
 
 
-def write_candidates(path: Path, urls: list[str | None] | dict[str, str | None]) -> Path:
-    """A candidates table: URLs by key, or URLs that make their own keys."""
+def write_candidates(path: Path, urls: list[str | None] | dict[str, Any]) -> Path:
+    """A candidates table: URLs, or lists of links, by key; or URLs that make their own keys."""
     named = urls if isinstance(urls, dict) else {candidate_id("t", str(url)): url for url in urls}
-    tables.write([{"candidateID": key, "accessURI": url} for key, url in named.items()], tables.CANDIDATES, path)
+    rows = []
+    for key, value in named.items():
+        url, *others = value if isinstance(value, list) else [value]
+        links = [{"candidateID": f"{key}-{place}", "accessURI": link} for place, link in enumerate(others)]
+        rows.append({"candidateID": key, "accessURI": url, "links": links or None})
+    tables.write(rows, tables.CANDIDATES, path)
     return path

@@ -15,7 +15,7 @@ from kg2clip import tars
 from kg2clip.download import fetch
 from kg2clip.download.lanes import Lane
 from kg2clip.download.optout import Robots, opts_out
-from kg2clip.errors import IncompleteError, UserError
+from kg2clip.errors import UserError
 from kg2clip.files import sha256_bytes
 
 
@@ -112,7 +112,7 @@ def test_a_body_encoded_against_our_wish_is_decoded(hostile: HostileWeb, harvest
 
 
 def test_a_cut_chunked_body_is_not_taken(hostile: HostileWeb, harvest: Any, folder: Any) -> None:
-    rows = harvest(["http://a.test/chunks/1"], accept_partial=True)
+    rows = harvest(["http://a.test/chunks/1"])
     assert [row["reason"] for row in rows.values()] == ["cut"]
     assert not list(folder.glob("*.tar"))
 
@@ -125,21 +125,14 @@ def test_redirects_go_on_under_the_other_hosts_rules(hostile: HostileWeb, harves
     assert hostile.paths("cdn.test") == ["/ok/open"]
 
 
-def test_what_may_pass_makes_the_batch_incomplete_and_the_next_run_goes_on(
-    hostile: HostileWeb, harvest: Any, folder: Any
-) -> None:
+def test_what_may_pass_is_left_to_the_second_pass(hostile: HostileWeb, harvest: Any) -> None:
     urls = ["http://a.test/ok/1", "http://a.test/ok/2", "http://b.test/ok/3", "http://a.test/cut/always"]
     hostile.broken.add("b.test")
-    with pytest.raises(IncompleteError, match=r"2 of 4 .*http-503 1.*b\.test 1.*accept_partial: true") as told:
-        harvest(urls)
-    assert told.value.exit_status == 3
-    assert not folder.with_suffix(".manifest.parquet").exists()
-    rows = harvest(urls, accept_partial=True)
+    rows = harvest(urls)
     assert {row["reason"] for row in rows.values()} == {None, "http-503", "cut"}
     assert rows["http://b.test/ok/3"]["attempts"] == 3
     hostile.broken.clear()
-    with pytest.raises(IncompleteError, match=r"1 of 4 .*cut 1.*a\.test 1"):
-        harvest(urls)
+    assert {url: row["reason"] for url, row in harvest(urls).items() if row["reason"]} == {urls[3]: "cut"}
     assert Counter(hostile.paths())["/ok/1"] == Counter(hostile.paths())["/ok/2"] == 1
 
 
@@ -150,7 +143,7 @@ def test_deadline_and_refused_connection(hostile: HostileWeb, harvest: Any, monk
         monkeypatch.setenv("KG2CLIP_RESOLVE", f'{{"a.test": "127.0.0.1:{hostile.port}", "b.test": "127.0.0.1:{port}"}}')
         began = time.monotonic()
         urls = ["http://a.test/dribble", "http://b.test/x"]
-        rows = harvest(urls, accept_partial=True, total_timeout=0.5, attempts=2)
+        rows = harvest(urls, total_timeout=0.5, attempts=2)
     assert [rows[url]["reason"] for url in urls] == ["timeout", "connect"]
     assert time.monotonic() - began < 10  # the dribble lasts 30
 
@@ -159,7 +152,7 @@ def test_a_dead_host_is_given_up(hostile: HostileWeb, harvest: Any) -> None:
     hostile.broken.add("b.test")
     lanes = {"web": {**FAST, "connections": 1}}
     urls = [f"http://b.test/{n}" for n in range(60)] + ["http://a.test/ok/1"]
-    rows = harvest(urls, accept_partial=True, attempts=1, lanes=lanes)
+    rows = harvest(urls, attempts=1, lanes=lanes)
     reasons = Counter(row["reason"] for row in rows.values())
     assert reasons == {"http-503": fetch.BREAKER, "host-down": 60 - fetch.BREAKER, None: 1}
     assert len(hostile.paths("b.test")) == fetch.BREAKER
@@ -168,7 +161,7 @@ def test_a_dead_host_is_given_up(hostile: HostileWeb, harvest: Any) -> None:
 
 def test_a_host_that_asks_for_hours_is_left_alone(hostile: HostileWeb, harvest: Any) -> None:
     urls = [f"http://a.test/flaky/429/86400/{number}" for number in range(5)]
-    rows = harvest(urls, accept_partial=True, lanes={"web": {**FAST, "connections": 1}})
+    rows = harvest(urls, lanes={"web": {**FAST, "connections": 1}})
     assert Counter(row["reason"] for row in rows.values()) == {"http-429": 1, "host-down": 4}
     assert len(hostile.paths()) == 1
 
@@ -228,7 +221,7 @@ def test_bandwidth_holds(hostile: HostileWeb, harvest: Any) -> None:
 def test_bandwidth_holds_inside_a_picture_and_is_no_fault_of_the_host(hostile: HostileWeb, harvest: Any) -> None:
     began = time.monotonic()
     lanes = {"web": {**FAST, "megabits_per_second": 8}}
-    rows = harvest(["http://a.test/big/1"], lanes=lanes, max_bytes=2_000_000, total_timeout=0.6, accept_partial=True)
+    rows = harvest(["http://a.test/big/1"], lanes=lanes, max_bytes=2_000_000, total_timeout=0.6)
     assert [row["reason"] for row in rows.values()] == [None]
     assert time.monotonic() - began > 0.8
 
@@ -255,7 +248,7 @@ def test_opt_outs_are_obeyed_unless_the_config_says_no(hostile: HostileWeb, harv
     hostile.robots["a.test"] = (200, "User-agent: *\nDisallow: /ok/")
     hostile.robots["b.test"] = (503, "")
     urls = ["http://a.test/ok/1", "http://a.test/tag/noai", "http://a.test/tag/other", "http://b.test/ok/2"]
-    rows = harvest(urls, accept_partial=True)
+    rows = harvest(urls)
     assert [rows[url]["reason"] for url in urls] == ["robots", "opt-out", None, "robots-unreachable"]
     assert len([asked for asked in hostile.asked if (asked.host, asked.path) == ("a.test", "/robots.txt")]) == 1
     rows = harvest(urls, respect_opt_out=False)

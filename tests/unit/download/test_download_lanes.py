@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hostile import config, write_candidates
 
-from kg2clip import settings
+from kg2clip import settings, web
 from kg2clip.download import lanes, media
 from kg2clip.download.selection import select
 
@@ -22,6 +22,7 @@ LANES = {
 
 
 def test_batch_names_follow_the_config() -> None:
+    assert lanes.leftover_names(config(lanes=LANES)) == ["commons-leftovers", "flickr-leftovers", "web-leftovers"]
     names = ["commons-000", "commons-001", "commons-002", "flickr-000", "web-000", "web-001", "web-002", "web-003"]
     assert lanes.batch_names(config(lanes=LANES)) == names
 
@@ -72,11 +73,13 @@ def test_batches_share_out_all_candidates(tmp_path: Path) -> None:
     for name in lanes.batch_names(options):
         batch = select(candidates, name, options)
         assert len(batch.shards) == 5
-        for shard in batch.shards:
+        for shard in batch.in_order():
             assert [candidate.key for candidate in shard] == sorted(candidate.key for candidate in shard)
             for candidate in shard:
-                seen[candidate.uri] += 1
-                places[candidate.host].add(name)
+                host = web.host_of(candidate.links[0] or "")
+                assert batch.owns(host)
+                seen[candidate.links[0]] += 1
+                places[host].add(name)
         sizes[name] = sum(map(len, batch.shards))
     assert set(seen.values()) == {1} and set(seen) == set(urls)
     assert all(len(names) == 1 for host, names in places.items() if host and host != "upload.wikimedia.org")

@@ -20,7 +20,7 @@ from kg2clip.curate.decode import RefusedError, Rules, decode
 from kg2clip.download import fetch
 from kg2clip.download.batch import fetch_batch
 from kg2clip.download.shards import bodies
-from kg2clip.errors import IncompleteError, UserError
+from kg2clip.errors import UserError
 from kg2clip.files import sha256_bytes
 from kg2clip.identifiers import candidate_id
 from kg2clip.knowledge.sparql import Endpoint
@@ -53,11 +53,11 @@ def download(
     folder: Path, urls: Sequence[str], lanes: dict[str, Any] | None = None, **options: Any
 ) -> list[dict[str, Any]]:
     """Fetch with the real code; the rows in the order of the URLs."""
-    options = {"accept_partial": True, "attempts": 2, **options}
+    options = {"attempts": 2, **options}
     config = {
         "project": "t",
         "knowledge": {"roots": ["Q1"]},
-        "accept_partial": options.pop("accept_partial"),
+        "dataset": {"licenses": "any"},
         "download": {"lanes": lanes or {"web": FAST}, "shards_per_batch": 1, "total_timeout": 1.5, **options},
     }
     keys = [candidate_id("t", url) for url in urls]
@@ -168,14 +168,6 @@ def test_a_server_that_starts_again_goes_on_counting(tmp_path: Path, monkeypatch
         assert [(row["status"], row["attempts"]) for row in download(tmp_path, [url])] == [("success", 2)]
     lines = (tmp_path / faults.JOURNAL).read_text().splitlines()
     assert [json.loads(line)["attempt"] for line in lines if "503" in line] == [1, 2, 3, 4]
-
-
-def test_all_hosts_down_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(tmp_path) as (_, places):
-        lead(monkeypatch, places)
-        urls = [f"http://{faults.DOWN}/503/{faults.HOUR}/absent/{number}.jpg" for number in range(3)]
-        with pytest.raises(IncompleteError, match="3 of 3"):
-            download(tmp_path, urls, accept_partial=False)
 
 
 def test_an_agent_like_a_browser_is_turned_away(tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def test_the_program_lists_the_pages_of_a_built_mirror(tmp_path: Path) -> None:
 def test_the_real_download_gets_what_the_truth_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "mirror"
     config = {
-        "project": "t", "knowledge": {"roots": ["x"]}, "mirror": {"species": 3, "seed": 4}, "accept_partial": True,
+        "project": "t", "knowledge": {"roots": ["x"]}, "mirror": {"species": 3, "seed": 4}, "dataset": {"licenses": "any"},
         "download": {
             "lanes": {"web": {"batches": 1, "connections": 8, "requests_per_second": 1000, "megabits_per_second": 10000}},
             "shards_per_batch": 1, "attempts": 1,

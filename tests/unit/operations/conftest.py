@@ -14,6 +14,7 @@ from unit.report.conftest import Run, jpeg, make_run, noise_picture, write_tar
 
 from kg2clip import settings, tables
 from kg2clip.dataset import papers
+from kg2clip.download.lanes import leftover_names
 from kg2clip.evaluate.scores import gather
 from kg2clip.files import sha256_bytes, sha256_file, write_json, write_text
 from kg2clip.operations import declared
@@ -45,8 +46,9 @@ def finish(root: Path) -> Run:
     made.settings = settings.load(made.config)
     for search in searches(made.settings):
         tables.write([], tables.HITS, made.folder / "search" / f"{search}.hits.parquet")
-    tables.write([], tables.DOWNLOADS, made.folder / "download" / "web-000.manifest.parquet")
-    tables.write([], tables.FEATURES, made.folder / "curate" / "web-000.features.parquet")
+    for batch in ("web-000", *leftover_names(made.settings)):
+        tables.write([], tables.DOWNLOADS, made.folder / "download" / f"{batch}.manifest.parquet")
+        tables.write([], tables.FEATURES, made.folder / "curate" / f"{batch}.features.parquet")
     _fetch(made.folder)
     rows = tables.read(made.folder / "dataset" / "manifest.parquet").to_pylist()
     dataset = made.folder / "dataset"

@@ -27,7 +27,7 @@ def bodies(finished: Made) -> dict[str, bytes]:
     candidates = tables.read(finished.folder / "search" / "candidates.parquet").to_pylist()
     found = {row["candidateID"]: jpeg(noise_picture(n, None)) for n, row in enumerate(candidates)}
     for row in candidates:
-        row["accessURI"] = f"http://upload.test/{row['candidateID']}.jpg"
+        row |= {"accessURI": f"http://upload.test/{row['candidateID']}.jpg", "links": None}
     tables.write(candidates, tables.CANDIDATES, finished.folder / "search" / "candidates.parquet")
     for path in (finished.folder / "download").glob("commons-*.manifest.parquet"):
         rows = tables.read(path).to_pylist()

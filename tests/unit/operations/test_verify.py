@@ -149,7 +149,8 @@ def test_the_list_of_declared_files_is_that_of_the_rules(finished: Made) -> None
     ours: dict[str, set[str]] = {}
     for step in declared.steps(settings):
         rule, _, values = step.name.partition(".")
-        wildcards = {"search_images": ["search"], "fetch_batch": ["batch"], "decode_batch": ["batch"], "fit_pictures": ["batch"],
+        wildcards = {"search_images": ["search"], "fetch_batch": ["batch"], "fetch_leftovers": ["lane"],
+                     "decode_batch": ["batch"], "fit_pictures": ["batch"],
                      "train_model": ["experiment"], "evaluate_model": ["experiment", "benchmark"]}.get(rule, [])  # fmt: skip
         filled = dict(zip(wildcards, values.split("."), strict=True)) if wildcards else {}
         block = rule_blocks()[rule]

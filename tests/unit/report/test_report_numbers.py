@@ -28,7 +28,7 @@ def test_funnel_adds_up(run: Any) -> None:
 
 def test_steps_chain(run: Any) -> None:
     steps = funnel.measure(run.open()).steps
-    assert [step.stage for step in steps] == ["download", "decode", "filter", "duplicate", "decontamination"]
+    assert [step.stage for step in steps] == ["licence", "download", "decode", "filter", "duplicate", "decontamination"]
     assert all(after.entered == before.left for before, after in itertools.pairwise(steps))
 
 
