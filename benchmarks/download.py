@@ -253,7 +253,7 @@ def prepare(folder: Path, urls: Sequence[str], lane: Mapping[str, Any], shards: 
     rows = [{"candidateID": candidate_id("bench", url), "accessURI": url} for url in urls]
     tables.write(rows, tables.CANDIDATES, folder / "candidates.parquet")
     download = {"lanes": {"bench": lane, "web": {}}, "shards_per_batch": shards, "private_hosts": ["127.0.0.1"]}
-    config = {"project": "bench", "knowledge": {"roots": ["x"]}, "download": download}
+    config = {"project": "bench", "knowledge": {"roots": ["x"]}, "download": download, "dataset": {"licenses": "any"}}
     write_json(folder / "config.yaml", config)  # JSON is YAML too
 
 

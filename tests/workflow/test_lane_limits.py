@@ -86,7 +86,7 @@ def snakemake(lanes: dict, *options: str, port: int = 9) -> subprocess.Completed
     """Download what stands in the table of candidates; nothing before that stage runs."""
     shutil.rmtree(RESULTS, ignore_errors=True)
     urls = [f"http://{host}/{number}" for host in (ONE, LEFT, RIGHT) for number in range(16)]
-    rows = [{"candidateID": f"{place:020x}", "accessURI": url} for place, url in enumerate(urls)]
+    rows = [{"candidateID": f"{place:020x}", "accessURI": url, "license": "CC0-1.0"} for place, url in enumerate(urls)]
     tables.write(rows, tables.CANDIDATES, RESULTS / "search" / "candidates.parquet")
     content = {"project": PROJECT, "knowledge": {"roots": ["x"]}, "download": {"lanes": lanes, "shards_per_batch": 1}}
     config = ROOT / "results" / f"{PROJECT}.yaml"

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ from hostile import FAST, HostileWeb, picture, write_candidates
 from servers import raw_server
 
 import fetch_batch as fetch_batch_program
-from kg2clip import web
+import fetch_leftovers as fetch_leftovers_program
+from kg2clip import tables, web
 from kg2clip.errors import run_program
 from kg2clip.files import sha256_bytes
 
@@ -152,7 +154,7 @@ def test_what_has_no_end_takes_neither_time_nor_memory(
     forget_peak()
     before, began = peak_memory(), time.monotonic()
     with raw_host(monkeypatch, headers_without_end):
-        rows = harvest(list(urls), accept_partial=True, respect_opt_out=False, attempts=1)
+        rows = harvest(list(urls), respect_opt_out=False, attempts=1)
         stop.set()
     assert {url: row["reason"] for url, row in rows.items()} == urls
     assert time.monotonic() - began < 10
@@ -164,7 +166,7 @@ def test_a_mute_server_is_left_at_the_deadline(harvest: Any, monkeypatch: pytest
     began = time.monotonic()
     with raw_host(monkeypatch, lambda connection: ended.wait(20)):
         urls = ["https://raw.test/tls", "http://raw.test/plain"]
-        rows = harvest(urls, accept_partial=True, respect_opt_out=False, total_timeout=0.5, attempts=1)
+        rows = harvest(urls, respect_opt_out=False, total_timeout=0.5, attempts=1)
         ended.set()
     assert [rows[url]["reason"] for url in urls] == ["timeout", "timeout"]
     assert time.monotonic() - began < 5
@@ -184,7 +186,7 @@ def test_hosts_that_have_enough_hold_up_no_other(harvest: Any, hostile: HostileW
     shut = [f"http://b.test/hour/{number}" for number in range(6)]
     open_ = [f"http://c.test/browser/{number}" for number in range(30)]
     began = time.monotonic()
-    rows = harvest(enough + shut + open_, accept_partial=True, lanes={"web": {**FAST, "connections": 1}})
+    rows = harvest(enough + shut + open_, lanes={"web": {**FAST, "connections": 1}})
     assert time.monotonic() - began < 10
     assert {rows[url]["status"] for url in enough + open_} == {"success"}
     assert Counter(rows[url]["attempts"] for url in enough) == {1: 23, 2: 1}, "one 429 lets the whole host rest"
@@ -213,7 +215,7 @@ def test_a_silent_name_server_is_no_verdict(harvest: Any, hostile: HostileWeb, m
 
     monkeypatch.setattr(socket, "getaddrinfo", no_answer)
     urls = ["http://museum.example.org/1", "http://a.test/ok/1"]
-    rows = harvest(urls, accept_partial=True, private_hosts=["museum.example.org"], attempts=2)
+    rows = harvest(urls, private_hosts=["museum.example.org"], attempts=2)
     assert [(rows[url]["reason"], rows[url]["attempts"]) for url in urls] == [("dns-unreachable", 2), (None, 1)]
 
 
@@ -221,17 +223,27 @@ def test_all_hosts_down_is_no_success(
     hostile: HostileWeb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hostile.broken.update({"a.test", "b.test"})
-    config = {"project": "t", "knowledge": {"roots": ["Q1"]}, "download": {"lanes": {"web": FAST}, "attempts": 1}}
+    config: dict[str, Any] = {"project": "t", "knowledge": {"roots": ["Q1"]}, "dataset": {"licenses": "any"}}
+    config["download"] = {"lanes": {"web": FAST}, "attempts": 1}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     candidates = write_candidates(tmp_path / "c.parquet", ["http://a.test/ok/1", "http://b.test/ok/1"])
-    output = tmp_path / "web-000.manifest.parquet"
-    options = {"--candidates": candidates, "--batch": "web-000", "--output": output}
-    options |= {"--provenance": tmp_path / "p.json", "--config": tmp_path / "config.yaml"}
-    monkeypatch.setattr(sys, "argv", ["fetch_batch.py", *(str(word) for pair in options.items() for word in pair)])
-    with pytest.raises(SystemExit) as ended:
-        run_program(fetch_batch_program.main)
-    assert ended.value.code == 3 and not output.exists()
+    first, second = (tmp_path / f"web-{name}.manifest.parquet" for name in ("000", "leftovers"))
+    shared = ["--candidates", candidates, "--provenance", tmp_path / "p.json", "--config", tmp_path / "config.yaml"]
+
+    def run(program: ModuleType, *options: object) -> Any:
+        monkeypatch.setattr(sys, "argv", [program.__name__, *map(str, (*shared, *options))])
+        with pytest.raises(SystemExit) as ended:
+            run_program(program.main)
+        return ended.value.code
+
+    assert run(fetch_batch_program, "--batch", "web-000", "--output", first) == 0
+    assert tables.read(first)["reason"].to_pylist() == ["http-503"] * 2
+    leftovers = ("--lane", "web", "--manifests", first, "--output", second)
+    assert run(fetch_leftovers_program, *leftovers) == 3 and not second.exists()
     assert "2 of 2 pictures could not be fetched for now" in capsys.readouterr().err
+    hostile.broken.clear()
+    assert run(fetch_leftovers_program, *leftovers) == 0
+    assert tables.read(second)["status"].to_pylist() == ["success"] * 2
 
 
 def test_a_shard_of_one_row_and_a_gap_beside_it(harvest: Any, hostile: HostileWeb, folder: Path) -> None:
