@@ -128,6 +128,9 @@ def test_copies_and_leaks_are_found(undisturbed: SmallRun) -> None:
         assert scores[detector, "exact"]["recall"] == 1.0
         assert scores[detector, "exact"]["precision"] == 1.0
         assert scores[detector, "reencoded"]["recall"] >= 0.9
+    for kind in ("at a host of its lane", "at a host of another lane"):
+        saved = scores["saved by a further link", kind]
+        assert saved["planted"] > 0 and saved["recall"] >= 0.8
     for detector in ("odd links", "odd pictures"):
         assert scores[detector, "dropped for the right reason"]["planted"] > 5
         assert scores[detector, "dropped for the right reason"]["recall"] == 1.0

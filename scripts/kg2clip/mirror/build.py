@@ -84,6 +84,7 @@ def ensure_built(folder: Path, wanted: Settings) -> None:
     observed = inaturalist.plan_test_observations(species, benchmarks["benchmark"], seed) if with_observations else {}
     observations = inaturalist.plan_observations(species, wanted["observations"], seed)
     observations += inaturalist.as_served(observed, seed)
+    observations = inaturalist.lose_photos(observations, gbif.lost_photos(observations, seed))
     occurrences = gbif.plan_occurrences(species, wanted["occurrences"], seed)
     occurrences += gbif.publish_again(observations, species, seed)
     hashes = _draw_pages(folder, name, pages)
@@ -132,6 +133,7 @@ def inaturalist_truth(
                 "pictureID": photo.shot.picture_id,
                 "copyKind": photo.leak,
                 "benchmarkKey": photo.benchmark_key,
+                "fault": photo.fault,
                 "observationID": one.uri,
                 "burstID": one.uri if photo.shot.frame else None,
                 "crop": photo.shot.crop,

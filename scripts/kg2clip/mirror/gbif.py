@@ -64,6 +64,10 @@ INATURALIST_LICENSES = {  # those that GBIF takes
     "cc0": f"{CC}/publicdomain/zero/1.0/", "cc-by": f"{CC}/licenses/by/4.0/", "cc-by-nc": f"{CC}/licenses/by-nc/4.0/",
 }  # fmt: skip
 AGAIN = 30  # of a hundred observations of iNaturalist that may be published here
+LOST = {
+    "size-gone": 12,
+    "moved": 8,
+}  # of a hundred photos of these: their address at iNaturalist is dead, that here is not
 PUBLISHERS_WORDS = (
     "All rights reserved",
     "© the photographer, ask before use",
@@ -162,9 +166,7 @@ def publish_again(
     by_name = {shown.scientific_name: shown for shown in species}
     made: list[Occurrence] = []
     for one in observations:
-        photos = [photo for photo in one.photos if photo.license_code in INATURALIST_LICENSES]
-        wanted = one.quality_grade == "research" and one.license_code in INATURALIST_LICENSES and bool(photos)
-        if not wanted or bucket(f"{seed} again {one.id}", 100) >= AGAIN:
+        if not (photos := _photos_again(one, seed)):
             continue
         made.append(
             Occurrence(
@@ -184,6 +186,24 @@ def publish_again(
     return made
 
 
+def lost_photos(observations: Iterable[inaturalist.Observation], seed: int) -> dict[int, str]:
+    """Faults by photo: of some that are published here too, so that their second link can save them."""
+    ids = [photo.id for one in observations for photo in _photos_again(one, seed) if not photo.benchmark_key]
+    lost = {}
+    for identifier in ids:
+        place = bucket(f"{seed} lost {identifier}", 100)
+        if place < sum(LOST.values()):
+            lost[identifier] = "size-gone" if place < LOST["size-gone"] else "moved"
+    return lost
+
+
+def _photos_again(one: inaturalist.Observation, seed: int) -> list[inaturalist.Photo]:
+    """The photos of an observation that are published here too."""
+    photos = [photo for photo in one.photos if photo.license_code in INATURALIST_LICENSES]
+    wanted = one.quality_grade == "research" and one.license_code in INATURALIST_LICENSES
+    return photos if wanted and bucket(f"{seed} again {one.id}", 100) < AGAIN else []
+
+
 def _again(photo: inaturalist.Photo) -> Media:
     return Media(
         path=f"/{photo.path}",
@@ -193,7 +213,7 @@ def _again(photo: inaturalist.Photo) -> Media:
         license=INATURALIST_LICENSES[str(photo.license_code)],
         has_address=True,
         fault=None,
-        elsewhere=photo.url("original"),
+        elsewhere=photo.published_url,
         benchmark_key=photo.benchmark_key,
     )
 

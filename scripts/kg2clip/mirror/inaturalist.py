@@ -37,7 +37,7 @@ from kg2clip.mirror.shots import Shot, plan_shots
 API_HOST = "api.inaturalist.mirror.test"
 OPEN_HOST = "inaturalist-open-data.mirror.test"  # photos under an open licence
 STATIC_HOST = "static.inaturalist.mirror.test"  # all others
-WEB_HOST = "www.inaturalist.mirror.test"  # stands in links only
+WEB_HOST = "www.inaturalist.mirror.test"  # observations' pages, in links only; photos that moved, at their old address
 
 OBSERVATIONS = "observations.jsonl"  # in the mirror's folder
 OPEN_DATA = "open_data"  # its folder of tables
@@ -83,6 +83,7 @@ class Photo:
     path: str
     benchmark_key: str | None = None
     leak: str | None = None
+    fault: str | None = None  # size-gone: served in original size only; moved: served at its old address only
 
     @property
     def name(self) -> str:
@@ -94,6 +95,11 @@ class Photo:
         host = OPEN_HOST if self.license_code else STATIC_HOST
         address = f"http://{host}/{self.name.format(size)}"
         return f"{address}?{1_500_000_000 + self.id}" if host == STATIC_HOST and self.id % 2 else address
+
+    @property
+    def published_url(self) -> str:
+        """Its address as others publish it, who copied it long ago."""
+        return f"http://{WEB_HOST}/{self.path}" if self.fault == "moved" else self.url("original")
 
 
 @dataclass(frozen=True)
@@ -228,6 +234,14 @@ def as_served(observed: Mapping[str, Observation], seed: int) -> list[Observatio
         photos = [replace(test, leak="id", shot=cut), *others] if kind == "id" else others
         served.append(replace(one, photos=tuple(photos)))
     return served
+
+
+def lose_photos(observations: Sequence[Observation], lost: Mapping[int, str]) -> list[Observation]:
+    """The same observations, photos with these ids having these faults."""
+    return [
+        replace(one, photos=tuple(replace(photo, fault=lost.get(photo.id)) for photo in one.photos))
+        for one in observations
+    ]
 
 
 def ids_of(observation: Observation) -> dict[str, str]:
@@ -584,7 +598,7 @@ _EMPTY_LISTS = (
 class INaturalistSite:
     """The API, and the hosts of the photos; one of them has the open data tables too."""
 
-    hosts: tuple[str, ...] = (API_HOST, OPEN_HOST, STATIC_HOST)
+    hosts: tuple[str, ...] = (API_HOST, OPEN_HOST, STATIC_HOST, WEB_HOST)
 
     def __init__(self, folder: Path) -> None:
         observations = read_observations(folder)
@@ -631,6 +645,8 @@ class INaturalistSite:
         known = len(folders) == 2 and folders[0] == "photos" and folders[1].isdecimal()
         photo = self._photos.get(int(folders[1])) if known else None
         if photo is None or f"/{photo.name.format(size)}" != path or (host == OPEN_HOST and not photo.license_code):
+            return _page(404, "Not Found")
+        if (host == WEB_HOST) != (photo.fault == "moved") or (photo.fault == "size-gone" and size != "original"):
             return _page(404, "Not Found")
         file = self._pictures / photo.path
         if (size not in SIDES and size != "square") or not file.is_file():

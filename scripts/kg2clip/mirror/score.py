@@ -24,6 +24,7 @@ METHODS = {  # the others by looks
     "republished": ("observation", "page"),
 }
 BY_LOOKS = ("pdq", "overlap")
+SAVED = {"size-gone": "at a host of its lane", "moved": "at a host of another lane"}  # dead links beside a living one
 STRENGTHS = {
     "reencoded": [
         ("quality", 30, 50), ("quality", 50, 75), ("quality", 75, 96), ("scale", 0.25, 0.5), ("scale", 0.5, 1.01),
@@ -223,10 +224,14 @@ class Judge:
 
     def _links(self) -> None:
         lost = {key for key, row in self.decisions.items() if row["stage"] == "download" and key in self.truth}
+        savable = {key for key in lost if self.truth[key]["fault"] in SAVED}
         for fault in ("dead-host", "not-found"):
             planted = self._asked_for("fault", fault)
-            false = {key: "" for key in lost if self.truth[key]["sha256"]} if fault == "not-found" else {}
+            false = {key: "" for key in lost - savable if self.truth[key]["sha256"]} if fault == "not-found" else {}
             self._add("dead links", fault, planted, planted & lost, false)
+        for fault, kind in SAVED.items():
+            planted = self._asked_for("fault", fault)
+            self._add("saved by a further link", kind, planted, planted - lost, {})
         small = {key for key, row in self.decisions.items() if row["reason"] == "too-small" and key in self.truth}
         planted = self._asked_for("fault", "too-small")
         odd = {key for key in small if self.truth[key]["expectedReason"] == "too-small"}

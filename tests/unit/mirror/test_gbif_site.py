@@ -40,6 +40,7 @@ from kg2clip.search.brave import BraveImages
 from kg2clip.search.darwin_core import Archive, DarwinCoreArchive
 from kg2clip.search.gbif import GbifSearch, matched_key
 from kg2clip.search.gbif_download import download, picture_predicate
+from kg2clip.search.identity import picture_key
 from kg2clip.search.run import search_source
 from kg2clip.search.source import Answers
 
@@ -199,15 +200,20 @@ def test_plans_are_the_same_for_a_seed_and_have_the_planned_faults(
 
 def test_observations_of_inaturalist_are_published_again_under_their_own_names_and_addresses() -> None:
     observations = inaturalist.plan_observations(SHOWN, PER_SPECIES, 1)
+    lost = gbif.lost_photos(observations, 1)
+    observations = inaturalist.lose_photos(observations, lost)
     again = publish_again(observations, SHOWN, 1)
     by_uri = {one.uri: one for one in observations}
     assert 20 < len(again) < len(observations) / 3
     for one in again:
         source = by_uri[one.occurrence_id]
         assert source.quality_grade == "research" and gbif.as_record(one)["occurrenceID"] == source.uri
-        photos = {photo.url("original"): photo for photo in source.photos if photo.license_code}
+        photos = {photo.published_url: photo for photo in source.photos if photo.license_code}
         for media in one.media:
-            assert media.shot == photos[media.address].shot and inaturalist.OPEN_HOST in media.address
+            photo = photos[media.address]
+            assert media.shot == photo.shot and photo.fault == lost.get(photo.id)
+            assert (inaturalist.WEB_HOST if photo.fault == "moved" else inaturalist.OPEN_HOST) in media.address
+            assert picture_key({"accessURI": photo.url("medium")}) == picture_key({"accessURI": media.address})
     assert list(drawings(again)) == [], "iNaturalist serves them"
 
 

@@ -265,6 +265,29 @@ def test_photos_lie_on_the_host_of_their_licence_in_all_sizes(folder: Path, obse
         assert ask(site, inaturalist.OPEN_HOST, f"/{path}")[0] == 404
 
 
+def test_a_lost_photo_is_served_where_its_other_link_leads(tmp_path: Path, observations: list[Observation]) -> None:
+    there, small, moved = [photo for one in observations for photo in one.photos if photo.license_code == "cc0"][:3]
+    inaturalist.write_observations(
+        inaturalist.lose_photos(observations, {small.id: "size-gone", moved.id: "moved"}), tmp_path
+    )
+    for photo in (there, small, moved):
+        file = tmp_path / "pictures" / photo.path
+        file.parent.mkdir(parents=True)
+        Image.new("RGB", (40, 30)).save(file, "JPEG")
+    site = INaturalistSite(tmp_path)
+    served = {
+        (host, size): [ask(site, host, f"/{photo.name.format(size)}")[0] for photo in (there, small, moved)]
+        for host in (inaturalist.OPEN_HOST, inaturalist.WEB_HOST)
+        for size in ("medium", "original")
+    }
+    assert served == {
+        (inaturalist.OPEN_HOST, "medium"): [200, 404, 404],
+        (inaturalist.OPEN_HOST, "original"): [200, 200, 404],
+        (inaturalist.WEB_HOST, "medium"): [404, 404, 200],
+        (inaturalist.WEB_HOST, "original"): [404, 404, 200],
+    }
+
+
 def test_the_open_data_tables_have_the_recorded_columns(
     samples: Path, folder: Path, observations: list[Observation]
 ) -> None:
