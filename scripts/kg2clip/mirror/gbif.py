@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
+import math
 import random
 import uuid
 import zipfile
@@ -188,13 +190,10 @@ def publish_again(
 
 def lost_photos(observations: Iterable[inaturalist.Observation], seed: int) -> dict[int, str]:
     """Faults by photo: of some that are published here too, so that their second link can save them."""
-    ids = [photo.id for one in observations for photo in _photos_again(one, seed) if not photo.benchmark_key]
-    lost = {}
-    for identifier in ids:
-        place = bucket(f"{seed} lost {identifier}", 100)
-        if place < sum(LOST.values()):
-            lost[identifier] = "size-gone" if place < LOST["size-gone"] else "moved"
-    return lost
+    ids = {photo.id for one in observations for photo in _photos_again(one, seed) if not photo.benchmark_key}
+    order = iter(sorted(ids, key=lambda photo: stable_hash(seed, "lost", photo)))
+    counts = {fault: math.ceil(share * len(ids) / 100) for fault, share in LOST.items()}
+    return {photo: fault for fault, count in counts.items() for photo in itertools.islice(order, count)}
 
 
 def _photos_again(one: inaturalist.Observation, seed: int) -> list[inaturalist.Photo]:
