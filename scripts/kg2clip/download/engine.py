@@ -194,7 +194,7 @@ class _Passing:
             self._fetcher.stop()
         finally:
             if body is not None:
-                self._fetcher.taken(len(body))
+                self._fetcher.taken(job, len(body))
             job.outcome = None  # its body is on disk now
 
     def check(self) -> None:

@@ -79,6 +79,7 @@ class Job:
     desk: Desk
     failures: list[str] = field(default_factory=list)  # of the urls tried before, each its reason
     outcome: Outcome | None = None  # set when done
+    saved: asyncio.Event = field(default_factory=asyncio.Event)  # its body is on disk
     current: str = ""  # where redirects have led
     seen: list[str] = field(default_factory=list)
     attempts: int = 0  # at all urls
@@ -200,9 +201,9 @@ class Fetcher:
         """Take jobs in; each arrives at its desk with an outcome, in any order."""
         self._loop.call_soon_threadsafe(self._take_in, jobs)
 
-    def taken(self, size: int) -> None:
-        """Say that a body of `size` bytes has been written, so that its memory is free."""
-        self._loop.call_soon_threadsafe(self._release, size)
+    def taken(self, job: Job, size: int) -> None:
+        """Say that a job's body of `size` bytes has been written: its memory is free, and so is its connection."""
+        self._loop.call_soon_threadsafe(self._release, job, size)
 
     def stop(self) -> None:
         """End all jobs now, as stopped."""
@@ -248,7 +249,8 @@ class Fetcher:
             job.start_attempt()
             self._enqueue(job)
 
-    def _release(self, size: int) -> None:
+    def _release(self, job: Job, size: int) -> None:
+        job.saved.set()
         self._held -= size
         if self._held < HELD_BYTES:
             self._room.set()
@@ -295,6 +297,9 @@ class Fetcher:
                 try:
                     if (outcome := await self._step(host, job)) is not None:
                         self._settle(host, job, outcome)
+                        if outcome.body is not None:
+                            # So a kill costs a host at most one picture for each connection.
+                            await job.saved.wait()
                 except Exception:
                     # A job that never arrives at its desk would block its shard for ever.
                     log.exception("%s could not be fetched", job.current)

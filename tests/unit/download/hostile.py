@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ class HostileWeb:
     robots: dict[str, tuple[int, str]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)  # hosts that answer 503 to everything
     rests_until: float = 0.0
+    moments: dict[int, Callable[[], None]] = field(
+        default_factory=dict
+    )  # what happens at a picture's request, by number
+    served: Counter[str] = field(default_factory=Counter)  # pictures sent to their end, by path
     _now: Counter[str] = field(default_factory=Counter)
     _seen: Counter[str] = field(default_factory=Counter)
 
@@ -54,6 +59,8 @@ class HostileWeb:
         self._now[host] += 1
         self.most[host] = max(self.most[host], self._now[host])
         self._seen[path] += 1
+        if path != "/robots.txt" and (happen := self.moments.pop(len(self.paths()), None)):
+            happen()
         try:
             if path == "/robots.txt":
                 status, text = self.robots.get(host, (404, ""))
@@ -63,7 +70,12 @@ class HostileWeb:
             if host in self.broken:
                 return server_web.Response(status=503)
             kind = path.split("/")[1]
-            return await getattr(self, f"_{kind}", self._ok)(request, path)
+            response = await getattr(self, f"_{kind}", self._ok)(request, path)
+            if response.status == 200 and isinstance(response, server_web.Response):
+                await response.prepare(request)
+                await response.write_eof()
+                self.served[path] += request.transport is not None and not request.transport.is_closing()
+            return response
         finally:
             self._now[host] -= 1
 

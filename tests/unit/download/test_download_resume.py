@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -14,19 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hostile import FAST, HostileWeb, config, write_candidates
 
-import fetch_batch as fetch_batch_program
-from kg2clip import settings, tables, tars
+from kg2clip import tables, tars
 from kg2clip.download import batch as batches
 from kg2clip.download import engine, fetch, selection
-from kg2clip.download.batch import fetch_batch
 from kg2clip.download.shards import Journal, Shard, read_record
 from kg2clip.errors import UserError
 from kg2clip.files import sha256_bytes
-
-PROGRAM = settings.ROOT / "scripts" / "fetch_batch.py"
 
 
 def content_of(rows: dict[Any, Any]) -> dict[Any, Any]:
@@ -137,59 +128,6 @@ def test_shards_without_pictures_and_empty_batches_are_finished(
     assert not list(folder.glob("*.tar"))
     hostile.asked.clear()
     assert len(harvest(urls)) == 8 and not hostile.asked
-
-
-def program_options(tmp_path: Path, candidates: Path) -> list[str]:
-    lanes = {"web": {**FAST, "connections": 1}}
-    content = {"project": "t", "knowledge": {"roots": ["Q1"]}, "dataset": {"licenses": "any"}}
-    content["download"] = {"lanes": lanes, "attempts": 1}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
-    paths = {
-        "--candidates": candidates,
-        "--output": tmp_path / "download" / "web-000.manifest.parquet",
-        "--provenance": tmp_path / "provenance.json",
-        "--config": tmp_path / "config.yaml",
-    }
-    return ["--batch", "web-000", *(str(word) for pair in paths.items() for word in pair)]
-
-
-def run_program(tmp_path: Path, candidates: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, str(PROGRAM), *program_options(tmp_path, candidates)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-
-def test_killed_and_run_again(hostile: HostileWeb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    urls = [f"http://a.test/nap/0.03/{n}" for n in range(60)] + ["http://b.test/flaky/503/-/x", "http://a.test/html"]
-    candidates = write_candidates(tmp_path / "candidates.parquet", urls)
-    manifest = tmp_path / "download" / "web-000.manifest.parquet"
-
-    first = run_program(tmp_path, candidates)
-    deadline = time.monotonic() + 30
-    while len(hostile.paths("a.test")) < 30 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    assert not manifest.exists()
-    early = set(hostile.paths("a.test"))
-    assert 30 <= len(early) < 61
-
-    monkeypatch.setattr(sys, "argv", [str(PROGRAM), *program_options(tmp_path, candidates)])
-    fetch_batch_program.main()
-    rows = tables.read(manifest).to_pylist()
-    assert Counter(row["reason"] for row in rows) == {None: 61, "not-an-image": 1}
-    # Made twice is at most what the kill caught between server and journal: the request under way, and the one before it.
-    twice = [path for path, times in Counter(hostile.paths("a.test")).items() if times > 1]
-    assert len(twice) <= 2 and set(twice) <= early
-    counts = json.loads((tmp_path / "provenance.json").read_text())["counts"]
-    assert (counts["candidates"], counts["success"], counts["failed"], counts["left over"]) == (62, 61, 1, 0)
-
-    # The same bytes as a run that nothing disturbed.
-    calm = fetch_batch(
-        candidates, "web-000", tmp_path / "calm" / "web-000.manifest.parquet", config(shards_per_batch=10, attempts=1)
-    )
-    assert tars_of(tmp_path / "calm" / "web-000") == tars_of(tmp_path / "download" / "web-000")
-    drop = {"retrieved": None, "attempts": None}
-    assert [{**row, **drop} for row in calm] == [{**row, **drop} for row in rows]
 
 
 def a_shard(folder: Path, count: int = 3) -> Shard:
