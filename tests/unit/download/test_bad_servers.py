@@ -28,6 +28,7 @@ from kg2clip.files import sha256_bytes
 
 HERE = Path(__file__).resolve().parent
 FAULTS, RESUME, OWN = "test_download_faults.py", "test_download_resume.py", Path(__file__).name
+DRILL = "test_download_drill.py"
 PACK, DECODE = "../dataset/test_pack_dataset.py", "../curate/test_decode_batch.py"
 HELD = {  # how a line begins: the tests that hold it, by file
     "Spaces, non-ASCII path": {
@@ -67,7 +68,6 @@ HELD = {  # how a line begins: the tests that hold it, by file
     },
     "Kill -9 in mid-shard": {
         RESUME: [
-            "test_killed_and_run_again",
             "test_ctrl_c_ends_soon_and_keeps_what_is_there",
             "test_a_full_disk_is_told_and_keeps_what_is_there",
             "test_two_programs_do_not_write_one_batch",
@@ -75,6 +75,13 @@ HELD = {  # how a line begins: the tests that hold it, by file
             "test_shards_without_pictures_and_empty_batches_are_finished",
         ],
         OWN: ["test_a_shard_of_one_row_and_a_gap_beside_it"],
+        DRILL: [
+            "test_killed_while_it_fetches",
+            "test_killed_while_it_writes",
+            "test_stopped_with_ctrl_c",
+            "test_the_disk_is_full",
+            "test_killed_and_the_input_changed",
+        ],
         PACK: ["test_shards_of_an_earlier_run_go", "test_shards_and_manifest", "test_no_text_is_told"],
         DECODE: ["test_no_picture_at_all"],
     },
