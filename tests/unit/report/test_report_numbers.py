@@ -11,7 +11,7 @@ import pytest
 
 from kg2clip import removals, tables
 from kg2clip.files import write_json
-from kg2clip.report import accuracy, charts, coverage, funnel, galleries, history, notices, sources, texts, tree
+from kg2clip.report import accuracy, charts, coverage, funnel, galleries, history, hosts, notices, sources, texts, tree
 from kg2clip.report.pictures import Pictures, thumbnail
 from kg2clip.report.truth import measure as measure_truth
 
@@ -355,3 +355,28 @@ def test_a_search_that_ended_early_is_said(run: Any) -> None:
     write_json(run.folder / "provenance" / "search_images.commons.json", record)
     assert f"Incomplete search: {gap}." in run.html()
     assert "fewer than 300 pictures were found" in run.html()
+
+
+def test_hosts_are_told_with_what_they_cost(run: Any) -> None:
+    folder = run.folder / "download"
+    first, second = folder / "commons-000.manifest.parquet", folder / "commons-leftovers.manifest.parquet"
+    rows = tables.read(first).to_pylist()
+    for row in rows:
+        row |= {"host": "a.test", "accessURI": "http://a.test/x", "bytes": 500_000 if row["reason"] is None else None}
+    rows[0] |= {"status": "failed", "reason": "http-410", "bytes": None, "nextURI": "http://b.test/x"}
+    rows[1] |= {"status": "failed", "reason": "timeout", "bytes": None}
+    for row in rows[2:4]:
+        row |= {"status": "failed", "reason": "http-404", "bytes": None}
+    dead = [{"accessURI": "http://a.test/x", "reason": "http-410"}]
+    saved = {**rows[0], "status": "success", "reason": None, "host": "b.test", "tried": dead, "bytes": 1}
+    left = [{**row, "batch": "commons-leftovers"} for row in (saved, rows[1])]
+    tables.write(rows, tables.DOWNLOADS, first)
+    tables.write(left, tables.DOWNLOADS, second)
+    tables.write([], tables.DOWNLOADS, folder / "commons-001.manifest.parquet")
+    measured = hosts.measure(run.open())
+    found = {row["host"]: row for row in measured.rows}
+    assert measured.saved == 1 and measured.more == 0 and set(found) == {"a.test", "b.test"}
+    assert (found["a.test"]["asked"], found["a.test"]["lost"]) == (len(rows) - 1, 3)
+    assert found["a.test"]["reasons"] == "http-404 2, timeout 1" and found["a.test"]["saved"] == 1
+    assert (found["b.test"]["fetched"], found["b.test"]["further"], found["b.test"]["bytes"]) == (1, 1, 1)
+    assert "1 pictures whose first link was dead came by a further one" in run.html()
