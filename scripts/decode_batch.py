@@ -2,7 +2,8 @@
 
 In:  download/{batch}.manifest.parquet and the raw tars download/{batch}/*.tar
 Out: curate/{batch}.features.parquet, a row for each fetched picture (decoded, or refused with its reason), and beside
-     it the decoded tars curate/{batch}/*.tar, from which shards are packed
+     it the decoded tars curate/{batch}/*.tar, from which shards are packed. Where the config says keep_raw: false the
+     raw tars go then
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from kg2clip import provenance, settings, tables
-from kg2clip.curate.batch import LIBRARIES, Batch, decode_batch
+from kg2clip.curate.batch import LIBRARIES, Batch, decode_batch, drop_raw
 from kg2clip.curate.decode import Rules
 from kg2clip.curate.pictures import Examiners
 from kg2clip.errors import run_program
@@ -39,6 +40,8 @@ def main() -> None:
     with only_writer(batch.decoded), Examiners(max(1, arguments.workers)) as examiners:
         features = decode_batch(batch, Rules.of(config), examiners)
     tables.write(features, tables.FEATURES, arguments.output)
+    if not config["download"]["keep_raw"]:
+        drop_raw(batch)
     reasons = Counter(features["reason"].drop_null().to_pylist())
     counts = {
         "fetched": len(features),

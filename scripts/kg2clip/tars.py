@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kg2clip.errors import UserError
-from kg2clip.files import atomic_path
+from kg2clip.files import atomic_path, write_text
 
 LONGEST_NAME = 100  # bytes of a member's name in one USTAR block
 # Where fields of a header lie (POSIX.1-1988); the checksum is the sum of all bytes, its own field taken as spaces.
@@ -82,6 +82,17 @@ def writing(path: Path | str) -> Iterator[TarWriter]:
         writer = TarWriter(file)
         yield writer
         writer.close()
+
+
+def drop(path: Path) -> None:
+    """Delete a tar that has done its service, and leave a mark in its place that says so."""
+    write_text(mark_of(path), "")
+    path.unlink()
+
+
+def mark_of(path: Path) -> Path:
+    """The mark that stands in the place of a dropped tar: 00000.dropped."""
+    return path.with_suffix(".dropped")
 
 
 @dataclass(frozen=True)

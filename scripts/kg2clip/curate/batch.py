@@ -114,6 +114,11 @@ def _fingerprint(rows: pd.DataFrame, rules: Rules) -> str:
 
 
 def _works(batch: Batch, shard: str, rows: pd.DataFrame, rules: Rules) -> list[Work]:
+    if not (batch.raw / shard).exists() and tars.mark_of(batch.raw / shard).exists():
+        raise UserError(
+            f"{batch.raw / shard} was dropped after decoding (download.keep_raw) and is needed to decode anew. "
+            f"Fetch its batch again: rm -r {batch.raw} {batch.manifest} and start snakemake again"
+        )
     try:
         members = tars.members(batch.raw / shard)
     except UserError as error:
@@ -122,6 +127,12 @@ def _works(batch: Batch, shard: str, rows: pd.DataFrame, rules: Rules) -> list[W
     if missing := [key for key in rows["candidateID"] if key not in pictures]:
         raise UserError(_advice(batch, f"{batch.raw / shard} lacks {len(missing)} pictures, among them {missing[0]}"))
     return [Work(pictures[key], rules) for key in rows["candidateID"]]
+
+
+def drop_raw(batch: Batch) -> None:
+    """Delete the raw tars of a batch whose features are written (download.keep_raw)."""
+    for tar in sorted(batch.raw.glob("*.tar")):
+        tars.drop(tar)
 
 
 def _advice(batch: Batch, problem: str) -> str:

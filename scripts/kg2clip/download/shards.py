@@ -1,10 +1,11 @@
 """A shard on disk: what has been fetched survives a kill, and what is finished is proven so.
 
-Three files, none of them declared to Snakemake:
+Files, none of them declared to Snakemake:
 `NNNNN.journal`       while the shard is worked on: rows and bodies in the order of their arrival
 `NNNNN.tar`           when it is finished: bodies sorted by key, exactly as received; absent if there are none
 `NNNNN.rows.parquet`  written after the tar: the shard's rows of the manifest and what they answer to
 The journal goes last, so a kill between two of these steps loses nothing.
+`NNNNN.dropped`       in the place of a tar that was dropped once its pictures were decoded (download.keep_raw)
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ class Shard:
             return None
         if any(reasons.is_transient(row["reason"]) for row in record.rows):
             return None
+        if tars.mark_of(self.tar).exists() and not self.tar.exists():
+            return record.rows
         stored = {row["candidateID"]: row["sha256"] for row in record.rows if row["status"] == reasons.SUCCESS}
         found = {key: sha256_bytes(member.read()) for key, member in bodies(self.tar).items()}
         return record.rows if found == stored else None
@@ -85,6 +88,7 @@ class Shard:
         rows = [by_key.get(candidate.key) or journal.rows[candidate.key] for candidate in self.candidates]
         rows = [{**row, "shard": self.tar.name if row["status"] == reasons.SUCCESS else None} for row in rows]
         stored = [row for row in rows if row["shard"]]
+        tars.mark_of(self.tar).unlink(missing_ok=True)
         if stored:
             with tars.writing(self.tar) as tar:
                 for row in stored:

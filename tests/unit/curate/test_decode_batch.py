@@ -198,3 +198,17 @@ def test_a_torn_read_is_an_error_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(b"short")
     with pytest.raises(UserError, match="torn"):
         tars.read_at(tmp_path / "a.tar", 3, 10)
+
+
+def test_raw_tars_go_after_decoding_where_the_config_says_so(fetched: Any) -> None:
+    assert fetched.decode().returncode == 0
+    kept = outputs(fetched)
+    fetched.config = {"download": {"keep_raw": False}}
+    fetched.write()
+    raw = fetched.manifest.parent / "web-000"
+    for again in range(2):
+        assert fetched.decode().returncode == 0 and outputs(fetched) == kept, f"time {again}"
+        assert sorted(path.name for path in raw.iterdir()) == ["00000.dropped", "00001.dropped"]
+    fetched.features.with_name("web-000").joinpath("00000.tar").unlink()
+    done = fetched.decode()
+    assert done.returncode == 1 and f"rm -r {raw} {fetched.manifest}" in done.stderr

@@ -15,9 +15,11 @@ from hostile import FAST, HostileWeb, config, write_candidates
 from kg2clip import tables, tars
 from kg2clip.download import batch as batches
 from kg2clip.download import engine, fetch, selection
+from kg2clip.download.lanes import shard_of
 from kg2clip.download.shards import Journal, Shard, read_record
 from kg2clip.errors import UserError
 from kg2clip.files import sha256_bytes
+from kg2clip.identifiers import candidate_id
 
 
 def content_of(rows: dict[Any, Any]) -> dict[Any, Any]:
@@ -109,6 +111,21 @@ def test_changed_rules_are_applied_to_everything(hostile: HostileWeb, harvest: A
     assert {row["reason"] for row in harvest(urls, respect_opt_out=False).values()} == {None}
     assert {row["reason"] for row in harvest(urls).values()} == {None, "opt-out"}
     assert {row["reason"] for row in harvest(urls, max_bytes=100).values()} == {"too-large", "opt-out"}
+
+
+def test_a_dropped_tar_is_not_missed_until_its_shard_changes(hostile: HostileWeb, harvest: Any, folder: Path) -> None:
+    urls = [f"http://a.test/ok/{n}" for n in range(12)]
+    rows = harvest(urls)
+    inside = len(tars.members(folder / "00000.tar"))
+    tars.drop(folder / "00000.tar")
+    hostile.asked.clear()
+    assert harvest(urls) == rows and not hostile.asked
+    added = next(
+        url for url in map("http://b.test/ok/{}".format, range(99)) if shard_of(candidate_id("t", url), 2) == 0
+    )
+    assert harvest([*urls, added])[added]["status"] == "success"
+    assert len(hostile.paths()) == inside + 1
+    assert not list(folder.glob("*.dropped")) and len(tars.members(folder / "00000.tar")) == inside + 1
 
 
 def test_speed_settings_fetch_nothing_again(hostile: HostileWeb, harvest: Any) -> None:
