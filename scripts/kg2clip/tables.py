@@ -170,6 +170,7 @@ DECISIONS = pa.schema(
         ("kept", pa.bool_()),
         ("stage", text),  # where a dropped one left: licence, download, decode, filter, duplicate, decontamination
         ("reason", text),  # null when kept
+        ("fetchedURI", text),  # the link that served the picture; null where none did
         ("survivorID", text),  # for duplicates: the candidate that stands for the group; itself when kept
         # a duplicate by sha256, pixels, pdq, pdq-mirrored, overlap, burst; leaked also by source-id, address,
         # observation, page

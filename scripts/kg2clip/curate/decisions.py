@@ -32,7 +32,7 @@ from kg2clip.licences import allowed, openness
 from kg2clip.settings import Settings
 
 CANDIDATE_COLUMNS = ("license", "title", "altText", "description", "caption", "tags", "entityIDs", *IDS)
-DOWNLOAD_COLUMNS = ("candidateID", "status", "reason")
+DOWNLOAD_COLUMNS = ("candidateID", "status", "reason", "accessURI")
 FEATURE_COLUMNS = (
     "candidateID", "status", "reason", "width", "height", "pictureKind", "deviation", "sha256", "pixelHash", "pdq",
     "pdqMirrored", "pdqQuality", "tar", "offset", "size",
@@ -126,6 +126,7 @@ def _join(decisions: pd.DataFrame, downloads: pd.DataFrame, features: pd.DataFra
     lost = status != "success"
     _drop(decisions, lost, "download", downloads["reason"].reindex(decisions.index).fillna(status))
     _demand(decisions.index[~lost].difference(features.index), "fetched pictures have no row in the features tables")
+    decisions["fetchedURI"] = downloads["accessURI"].reindex(decisions.index).where(~lost, None)
     seen = features.reindex(decisions.index)
     refused = ~lost & (seen["status"] != "decoded")
     _drop(decisions, refused, "decode", seen["reason"].fillna("broken"))

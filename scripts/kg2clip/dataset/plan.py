@@ -82,9 +82,9 @@ FROM planned ANTI JOIN (SELECT key FROM members SEMI JOIN removed USING (candida
 """
 
 SAMPLES = """
-SELECT shard, key, groupID, split, {fields}, unnest(lies)
+SELECT shard, key, plan.groupID, split, {fields}, unnest(lies)
 FROM plan JOIN wanted USING (shard) JOIN members USING (key) JOIN candidates c USING (candidateID)
-    JOIN places USING (key)
+    JOIN decisions d USING (candidateID) JOIN places USING (key)
 ORDER BY shard, place, candidateID <> key, candidateID
 """
 
@@ -152,7 +152,8 @@ class Plan:
         names = pa.table({"shard": pa.array([shard.name for shard in shards], pa.string())})
         self._database.register("names", names)
         self._database.execute("CREATE OR REPLACE TABLE wanted AS FROM names")
-        fields = ", ".join(f"c.{name}" if name != "candidateID" else name for name in COPY_FIELDS)
+        served = {"candidateID": "candidateID", "accessURI": "coalesce(d.fetchedURI, c.accessURI) AS accessURI"}
+        fields = ", ".join(served.get(name, f"c.{name}") for name in COPY_FIELDS)
         waiting = {shard.name: shard for shard in shards}
         rows = self._database.sql(SAMPLES.format(fields=fields)).to_arrow_reader(10_000)
         for name, table in _by_shard(rows):

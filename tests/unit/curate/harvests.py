@@ -57,7 +57,13 @@ class Harvest:
         for number, key in enumerate(sorted(self.pictures)):
             shard = f"{number % shards:05d}.tar"
             members[shard][key] = self.pictures[key]
-            row = {"candidateID": key, "batch": "web-000", "shard": shard, "status": "success"}
+            row = {
+                "candidateID": key,
+                "batch": "web-000",
+                "shard": shard,
+                "status": "success",
+                "accessURI": f"http://{key}",
+            }
             downloads.append(row | {"sha256": sha256_bytes(self.pictures[key])})
         for key, reason in self.failed.items():
             downloads.append({"candidateID": key, "batch": "web-000", "status": "failed", "reason": reason})

@@ -104,6 +104,7 @@ def test_every_fate(judged: Any) -> None:
         "l-open": (None, None),
     }
     assert {key for key, row in rows.items() if row["kept"]} == {"a-first", "b-alone", "l-open"}
+    assert (rows["a-first"]["fetchedURI"], rows["k-gone"]["fetchedURI"]) == ("http://a-first", None)
     assert {rows[key]["survivorID"] for key in rows if key.startswith("a-")} == {"a-first"}
     assert rows["l-noncommercial"]["survivorID"] == "l-open"
     assert rows["b-alone"]["survivorID"] == "b-alone" and rows["k-gone"]["survivorID"] is None

@@ -52,6 +52,7 @@ def write(folder: Path, kept: int = 23, **dataset: Any) -> None:
             )
     said = {
         "source": "commons",
+        "accessURI": "http://first.test/x",
         "license": "CC-BY-4.0",
         "creator": '=HYPERLINK("x")',
         "retrieved": "2026-01-02T03:04:05Z",
@@ -91,6 +92,7 @@ def write(folder: Path, kept: int = 23, **dataset: Any) -> None:
         }
     )
     decisions.append({"candidateID": "gone", "kept": False, "stage": "download", "reason": "dns"})
+    decisions[0]["fetchedURI"] = "http://second.test/x"  # its first link is dead
     entities = [
         {"entityID": "wd:Q1", "scientificName": "Apis mellifera", "vernacularName": "<b>honey</b> bee | [x](y)"},
         {"entityID": "wd:Q2", "scientificName": "Bombus terrestris"},
@@ -156,6 +158,7 @@ def test_copies_are_merged_not_dropped(project: Path) -> None:
     row = next(row for row in packed(project) if row["key"] == "0" * 20)
     assert row["groupID"] == "0" * 20, "what a split of one's own must keep together"
     assert row["candidateIDs"] == ["0" * 20, "copy"] and row["license"] == "CC-BY-4.0"
+    assert row["accessURI"] == "http://second.test/x", "the link that served"
     assert row["entityIDs"] == ["wd:Q1", "wd:Q2"] and row["queryIDs"] == ["q1", "q2"]
     texts = {text["text"]: text["weight"] for text in row["texts"]}
     assert texts["the same bee"] == texts["bee number 0 on a flower"] == 0.25 and "bumblebee" in texts
