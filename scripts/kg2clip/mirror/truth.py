@@ -19,8 +19,8 @@ TRUTH = pa.schema(
         ("pictured", pa.string()),  # what the picture shows
         ("subject", pa.string()),  # one of SUBJECTS
         ("pictureID", pa.string()),  # the same for all copies of one picture
-        # dead-host, not-found, too-small, odd-link, odd-picture, placeholder, or null; size-gone, moved: a dead link where
-        # another lives
+        # dead-host, not-found, too-small, odd-link, odd-picture, placeholder, or null; size-gone, moved: a dead
+        # link where another lives
         ("fault", pa.string()),
         ("copyKind", pa.string()),  # one of COPY_KINDS, LEAK_KINDS or OBSERVED_LEAKS, or null
         ("copyOf", pa.string()),  # candidateID of the original, null for a leak
