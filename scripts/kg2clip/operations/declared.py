@@ -35,13 +35,15 @@ def steps(config: Settings) -> Iterator[Step]:
     for search in searches(config):
         yield Step(f"search_images.{search}", (f"search/{search}.hits.parquet",))
     yield Step("merge_candidates", ("search/candidates.parquet",))
-    for batch in batch_names(config):
+    batches = batch_names(config)
+    fetched = batches + leftover_names(config)
+    for batch in batches:
         yield Step(f"fetch_batch.{batch}", (f"download/{batch}.manifest.parquet",))
     for lane in config["download"]["lanes"]:
         yield Step(f"fetch_leftovers.{lane}", (f"download/{leftovers_name(lane)}.manifest.parquet",))
-    for batch in batch_names(config) + leftover_names(config):
+    for batch in fetched:
         yield Step(f"decode_batch.{batch}", (f"curate/{batch}.features.parquet",))
-    for batch in batch_names(config) if config["curate"]["fit_model"] else ():
+    for batch in fetched if config["curate"]["fit_model"] else ():
         yield Step(f"fit_pictures.{batch}", (f"curate/{batch}.fit.parquet",))
     yield Step("decide_pictures", ("curate/decisions.parquet",))
     yield Step("pack_dataset", tuple(f"dataset/{name}" for name in DATASET))
