@@ -36,7 +36,8 @@ def notes() -> list[str]:
     """What the goal was, and where it can't be met."""
     return [
         "The goal is twice the pictures a second. Small files, whose half is not enough for GAP, are decoded whole.",
-        "The fingerprints that the stage takes of each picture (1 ms) are not in these times.",
+        "The fingerprints and the kind that the stage takes of each picture are not in these times.",
+        "Wall times of one process, in turns; other work took the same cores, so that the ratio is the measure.",
     ]
 
 
