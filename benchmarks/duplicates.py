@@ -35,7 +35,7 @@ def notes() -> list[str]:
     """What the figures do not say."""
     return [
         "Above 100,000 pictures the time grows with the square of their number: 10 million take 100 times 1 million.",
-        "At 100,000 pictures imagededup's compiled search takes 600 times as much of a processor, for 64 of the 256 bits.",
+        "At 100,000 pictures imagededup's compiled search takes 600 times the processor time, for 64 of the 256 bits.",
         "Only the first search (PDQ). What the second costs stands in scripts/kg2clip/curate/overlaps.py.",
     ]
 
