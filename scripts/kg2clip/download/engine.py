@@ -12,7 +12,7 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -49,6 +49,7 @@ def _import_downloader() -> Any:
 seam = _import_downloader()
 VERSION = "1.47.0"
 FUNCTION = "download_image_with_retry"
+POOL = "ThreadPool"
 PARAMETERS = ["row", "timeout", "retries", "user_agent_token", "disallowed_header_directives"]
 
 Save = Callable[[Job, bytes | None, str | None], None]  # the job, its body and the body's sha256
@@ -70,7 +71,7 @@ def check_seam() -> None:
         found = "none"
     function = getattr(seam, FUNCTION, None)
     parameters = list(inspect.signature(function).parameters) if function else []
-    if found != VERSION or parameters != PARAMETERS:
+    if found != VERSION or parameters != PARAMETERS or not hasattr(seam, POOL):
         raise UserError(
             f"img2dataset {VERSION} is needed, version {found} with {FUNCTION}({', '.join(parameters)}) is installed. "
             f"Install it with: pip install img2dataset=={VERSION}"
@@ -85,7 +86,7 @@ class Engine:
         self._fetcher = fetcher
         self._scratch = scratch
         self._desks: dict[str, Desk] = {}
-        self._original: Any = None
+        self._original: dict[str, Any] = {}
 
     def __enter__(self) -> Engine:
         """Put our function in the place of img2dataset's.
@@ -94,15 +95,17 @@ class Engine:
             UserError: the seam has moved.
         """
         check_seam()
-        self._original = getattr(seam, FUNCTION)
+        self._original = {name: getattr(seam, name) for name in (FUNCTION, POOL)}
         setattr(seam, FUNCTION, self._next_finished)
+        setattr(seam, POOL, _NoPool)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Put img2dataset's own function back."""
-        setattr(seam, FUNCTION, self._original)
+        """Put img2dataset's own back."""
+        for name, own in self._original.items():
+            setattr(seam, name, own)
 
     def run(self, number: int, pictures: Sequence[Sequence[str]], save: Save) -> None:
         """Fetch one shard's pictures, each from the first of its URLs that serves it.
@@ -131,7 +134,7 @@ class Engine:
         return seam.Downloader(
             sample_writer_class=writer,
             resizer=_unchanged,
-            thread_count=1,  # waits at the desk; the fetching has a scheduler of its own
+            thread_count=1,  # this one, which waits at the desk; the fetching has a scheduler of its own
             save_caption=False,
             extract_exif=False,
             output_folder=str(self._scratch),
@@ -161,6 +164,28 @@ class Engine:
         if outcome is None or outcome.body is None:
             return job.key, None, outcome.reason if outcome else reasons.STOPPED
         return job.key, io.BytesIO(outcome.body), None
+
+
+class _NoPool:
+    """Stands in for img2dataset's pool of threads: the fetching has threads of its own, and handing over costs time."""
+
+    def __init__(self, threads: int) -> None:
+        pass
+
+    def __enter__(self) -> _NoPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def imap_unordered(self, function: Callable[[Any], Any], rows: Iterable[Any]) -> Iterator[Any]:
+        return map(function, rows)
+
+    def terminate(self) -> None:
+        pass
+
+    def join(self) -> None:
+        pass
 
 
 def _unchanged(body: io.BytesIO, boxes: None) -> tuple[bytes, None, None, None, None, None]:
