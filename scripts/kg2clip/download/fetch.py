@@ -161,7 +161,7 @@ class Host:
 
 
 class Fetcher:
-    """Fetches jobs in the background: `with Fetcher(settings) as fetcher: fetcher.submit(jobs)`."""
+    """Fetches jobs in the background: `with Fetcher(settings, owns) as fetcher: fetcher.submit(jobs)`."""
 
     def __init__(self, settings: Settings, owns: Callable[[str | None], bool]) -> None:
         """Take limits from the config; nothing is asked yet. `owns` tells which hosts this job asks."""
