@@ -232,6 +232,9 @@ def test_an_empty_dataset_is_said_and_does_not_fail(run: Any) -> None:
     html = run.html()
     assert "Adds up." in html
     assert "Entities without a kept picture: 6 of 6" in html
+    assert (
+        "Emptied after the download, mostly by licence (the licence is not among those asked for): 5 entities" in html
+    )
 
 
 def program(run: Any, *extra: str) -> subprocess.CompletedProcess[str]:
