@@ -7,7 +7,7 @@ In:  a report. Out: report.png, report-dark.png and report-phone.png in a folder
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from PIL import Image
@@ -33,8 +33,17 @@ def take(browser: Browser, report: Path, target: Path, shot: tuple[int, int, str
         picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Read the arguments and take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("report", type=Path, help="the page")
+    parser.add_argument("folder", type=Path, help="where the pictures go")
+    arguments = parser.parse_args()
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         for name, shot in SHOTS.items():
-            take(chromium, Path(sys.argv[1]), Path(sys.argv[2]) / f"{name}.png", shot)
+            take(chromium, arguments.report, arguments.folder / f"{name}.png", shot)
+
+
+if __name__ == "__main__":
+    main()
