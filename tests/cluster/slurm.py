@@ -109,7 +109,7 @@ class Cluster:
         return done.stdout
 
     def jobs(self) -> list[dict[str, Any]]:
-        """All jobs so far, with rule, partition, CPUs, memory in MB, GPUs, state, restarts, in order of submission."""
+        """All jobs so far, with rule, wildcards, partition, CPUs, memory in MB, GPUs, state, restarts, in order of submission."""
         found = []
         for line in self.ask("scontrol", "show", "job", "--oneliner", "--details").splitlines():
             fields = dict(part.split("=", 1) for part in line.split() if "=" in part)
@@ -120,7 +120,7 @@ class Cluster:
             found.append(
                 {
                     "id": int(fields["JobId"]),
-                    "rule": _rule(comment.group(1) if comment else ""),
+                    **_job(comment.group(1) if comment else ""),
                     "partition": fields["Partition"],
                     "state": fields["JobState"],
                     "cpus": int(tres["cpu"]),
@@ -136,16 +136,20 @@ class Cluster:
         lines = (self.folder / "jobs.txt").read_text().splitlines()
         return {int(line.split()[0]): (line.split()[1], line.split()[2]) for line in lines}
 
-    def wait_for_running(self, rule: str, snakemake: subprocess.Popen[str], seconds: float = 600) -> int:
-        """The id of the first job of a rule that runs; an error when Snakemake ends before there is one."""
+    def wait_for_running(self, name: str, snakemake: subprocess.Popen[str], seconds: float = 600) -> int:
+        """The id of the first job that runs of a rule, or of `rule wildcards`; an error if Snakemake ends before."""
         found: list[int] = []
 
         def running() -> bool:
             assert snakemake.poll() is None, "snakemake ended; see the log beside its config in results/"
-            found.extend(job["id"] for job in self.jobs() if job["rule"] == rule and job["state"] == "RUNNING")
+            found.extend(
+                job["id"]
+                for job in self.jobs()
+                if name in (job["rule"], f"{job['rule']} {job['wildcards']}") and job["state"] == "RUNNING"
+            )
             return bool(found)
 
-        self._wait_for(running, f"a running job of {rule}", seconds)
+        self._wait_for(running, f"a running job of {name}", seconds)
         return found[0]
 
     def _write_config(self) -> None:
@@ -181,9 +185,10 @@ class Cluster:
         raise AssertionError(f"{what} did not come within {seconds} s\n{logs}")
 
 
-def _rule(comment: str) -> str:
-    """The rule in a job's comment, as the plugin writes it: rule_train_model_wildcards_main."""
-    return comment.removeprefix("rule_").split("_wildcards_")[0]
+def _job(comment: str) -> dict[str, str]:
+    """The rule and its wildcards in a job's comment, as the plugin writes it: rule_train_model_wildcards_main."""
+    rule, _, wildcards = comment.removeprefix("rule_").partition("_wildcards_")
+    return {"rule": rule, "wildcards": wildcards}
 
 
 def _megabytes(text: str) -> int:

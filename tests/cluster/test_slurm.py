@@ -110,7 +110,7 @@ def test_training_is_cancelled_times_out_and_ends(cluster: Cluster, harvest: Clu
     train = {"main": {**STEPS, "steps": 400}, "untrained": {**STEPS, "steps": 0}}
     small = ClusterRun("test-slurm", train={"experiments": train, "checkpoint_seconds": 2})
     running = small.start("--retries", "0", "--until", "train_model")
-    job = cluster.wait_for_running("train_model", running)
+    job = cluster.wait_for_running("train_model main", running)
     wait_for_checkpoint(small.results / "models" / "main" / "checkpoints")
     cluster.ask("scancel", str(job))
     assert running.wait(timeout=300) != 0
