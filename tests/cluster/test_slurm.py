@@ -116,7 +116,7 @@ def test_training_is_cancelled_times_out_and_ends(cluster: Cluster, harvest: Clu
     assert running.wait(timeout=300) != 0
     reached = max(steps(small), default=0)
     before = {job["id"] for job in cluster.jobs()}
-    done = small.with_resources("train_model", runtime=1).run("--until", "train_model", "--retries", "5")
+    done = small.with_resources("train_model", runtime=1).run("--until", "train_model", "--retries", "12")
     assert done.returncode == 0, done.stdout[-6000:]
     states = [job["state"] for job in cluster.jobs() if job["rule"] == "train_model" and job["id"] not in before]
     assert "TIMEOUT" in states and states.count("COMPLETED") == 1, states
