@@ -69,7 +69,7 @@ class Console(logging.StreamHandler[TextIO]):
         self._running: dict[int, Job] = {}
         self._failed: dict[int, Job] = {}
         self._total = self._started = self._done = 0
-        self._closed = threading.Event()
+        self._ended = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -83,7 +83,7 @@ class Console(logging.StreamHandler[TextIO]):
 
     def close(self) -> None:
         """Stop watching the logs."""
-        self._closed.set()
+        self._ended.set()
         super().close()
 
     def _lines(self, record: logging.LogRecord) -> Iterator[str]:
@@ -140,7 +140,7 @@ class Console(logging.StreamHandler[TextIO]):
 
     def _watch(self) -> None:
         """Now and then, print the last line of progress of jobs that have run for a while."""
-        while not self._closed.wait(PROGRESS_SECONDS):
+        while not self._ended.wait(PROGRESS_SECONDS):
             self.acquire()
             try:
                 for line in self._progress():

@@ -128,3 +128,8 @@ def test_the_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert console.typed() == "snakemake --config 'a b=1'"
     monkeypatch.setenv(console.COMMAND, "make demo")
     assert console.typed() == "make demo"
+
+
+def test_it_may_be_closed_twice(run: Run) -> None:
+    run.console.close()
+    run.console.close()  # Snakemake does, and then logging at the end of the process
