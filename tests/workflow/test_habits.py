@@ -13,7 +13,7 @@ from workflow.small import ROOT, SmallRun, surroundings
 CONFIGS = sorted(
     path.relative_to(ROOT)
     for path in [*(ROOT / "config").glob("*.yaml"), *(ROOT / "config" / "domains").glob("*.yaml")]
-    if path.name != "schema.yaml"
+    if path.name not in ("schema.yaml", "published.yaml")  # no configs of runs
 )
 
 
