@@ -9,6 +9,7 @@ import pytest
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "samples"
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers (make test) a module stays whole, and so do the real runs, which share a finished one."""
     for item in items:

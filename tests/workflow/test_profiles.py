@@ -90,7 +90,11 @@ def test_the_table_of_partitions_in_the_docs_sends_the_rules_where_it_says(tmp_p
         job = SimpleNamespace(name=rule, threads=threads, resources=resources)
         chosen[rule] = get_best_partition(partitions, job, logging.getLogger("test"))
     assert chosen.pop("train_model") == "gpu"
-    assert {rule for rule, partition in chosen.items() if partition == "long"} == {"search_images", "fetch_batch"}
+    assert {rule for rule, partition in chosen.items() if partition == "long"} == {
+        "search_images",
+        "fetch_batch",
+        "fetch_leftovers",
+    }
     assert set(chosen.values()) == {"long", "short"}
 
 

@@ -66,7 +66,7 @@ def test_the_filters_and_the_search_for_copies() -> None:
     features = pd.DataFrame.from_dict(rows, orient="index").rename_axis("candidateID")
     texts: dict[str, Any] = {"license": "CC0-1.0", "title": None, "altText": None, "description": None}
     candidates = pd.DataFrame({"candidateID": list(rows), **texts}).reindex(columns=tables.CANDIDATES.names)
-    downloads = pd.DataFrame({"status": "success", "reason": None}, index=features.index)
+    downloads = pd.DataFrame({"status": "success", "reason": None, "accessURI": None}, index=features.index)
     config = settings.complete({"project": "t", "knowledge": {"roots": ["Q1"]}}, "test")
     benchmarks = pd.DataFrame(
         columns=["benchmark", "benchmarkKey", "sha256", "pixelHash", "pdq", "pdqMirrored", "pdqQuality", *IDS]

@@ -46,7 +46,7 @@ def scores(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         known = benchmarks.fingerprints({"heldout": tmp_path / "benchmark"}, RULES, examiners)
     decided = decide(
         pd.DataFrame({"candidateID": keys, "license": "CC0-1.0"}).reindex(columns=list(CANDIDATE_COLUMNS)),
-        pd.DataFrame({"status": "success", "reason": None}, index=keys),
+        pd.DataFrame({"status": "success", "reason": None, "accessURI": None}, index=keys),
         read_all([features], FEATURE_COLUMNS, "decoded"),
         known,
         settings.complete({"project": "t", "knowledge": {"roots": ["Q1"]}}, "test"),

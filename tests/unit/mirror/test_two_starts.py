@@ -134,7 +134,8 @@ def test_every_site_answers_alike_in_two_mirrors_of_one_seed_and_otherwise_in_an
     differ = {host for host, path in wanted if first[host, path] != third[host, path]}
     # The hostile hosts and the graph are the same in every mirror, up to the pictures that the graph names.
     assert differ - {QUERY_HOST} == {
-        COMMONS_HOST, UPLOAD_HOST, gbif.API_HOST, inaturalist.API_HOST, inaturalist.OPEN_HOST, brave.API_HOST,
+        COMMONS_HOST, UPLOAD_HOST, gbif.API_HOST, inaturalist.API_HOST, inaturalist.OPEN_HOST, inaturalist.WEB_HOST,
+        brave.API_HOST,
         many.HOST, *many.FILE_HOSTS, *(differ & {gbif.MEDIA_HOST}),
     }  # fmt: skip
 

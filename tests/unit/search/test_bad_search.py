@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kg2clip import tables, web
-from kg2clip.dataset.mix import Mixer, site_texts
+from kg2clip.dataset.mix import Mixer
 from kg2clip.errors import UserError
 from kg2clip.search.hits import hit
 from kg2clip.search.limits import check_limits
@@ -39,7 +39,8 @@ HELD = {  # how a line begins: the tests that hold it, by file below tests/unit
     },
     "10,000-character text": {
         "test_clean_texts.py": ["test_clean", "test_long_texts_are_cut_between_words"],
-        "search/test_bad_search.py": ["test_a_text_of_five_thousand_pictures_is_no_caption"],
+        "search/test_bad_search.py": ["test_what_says_nothing_or_is_said_of_all_is_no_caption"],
+        "dataset/test_shard_plan.py": ["test_texts_of_sites_need_many_pictures_and_many_entities"],
     },
     "Licence variants": {"search/test_licenses.py": ["test_forms", "test_the_first_readable_statement_counts"]},
 }
@@ -127,17 +128,12 @@ def test_texts_of_a_hit_are_clean() -> None:
     tables.as_table([{"queryID": "q", "entityID": "e", "rank": 0, "pictureKey": "p", **found}], tables.HITS)
 
 
-def test_a_text_of_five_thousand_pictures_is_no_caption() -> None:
-    told = [
-        hit("shelf", str(number), f"http://a.test/{number}", alt_text="Bees of the World") for number in range(5000)
-    ]
-    shared = site_texts([([one], [f"e{number % 9}"]) for number, one in enumerate(told)])
-    assert shared == {"Bees of the World"}
-    mixer = Mixer(0.5, {"query": 1}, site_texts=shared)
-    assert [row["text"] for row in mixer.mix(told[:1], [], [{"text": "Apis"}])] == ["Apis"]
-    for said in ("Image", "stock photo", " \t ", "\u200b"):
+def test_what_says_nothing_or_is_said_of_all_is_no_caption() -> None:
+    mixer = Mixer(0.5, {"query": 1}, site_texts=frozenset({"Bees of the World"}))
+    queries = mixer.graph([], [{"kind": "noun", "text": "Apis", "nameKind": "scientific", "attribute": None}])
+    for said in ("Bees of the World", "Image", "stock photo", " \t ", "\u200b"):
         found = hit("shelf", "1", "http://a.test/1.jpg", alt_text=said)
-        assert [row["text"] for row in Mixer(0.5, {"query": 1}).mix([found], [], [{"text": "Apis"}])] == ["Apis"]
+        assert [row["text"] for row in mixer.mix([found], [], queries)] == ["Apis"]
 
 
 @pytest.mark.parametrize(
