@@ -29,7 +29,9 @@ demo: $(READY) $(if $(filter tuxpaint,$(COLLECTION)),stamps) ## run the whole ch
 	@echo "The report: $(CURDIR)/results/$(DEMO)/report/index.html"
 
 test: $(READY) stamps ## set everything up and run the test-suite
-	python -m pytest -n 2 --dist loadgroup
+	@# The real runs share a finished one, so they stay in one process.
+	python -m pytest -n 2 --dist loadfile tests/unit
+	python -m pytest tests/workflow
 
 test-all: $(READY) stamps slurm chromium ## the test-suite, the report in a browser, the demo in full on both collections, and the chain on a real Slurm
 	python -m pytest tests/unit tests/workflow tests/browser tests/full tests/cluster
