@@ -7,6 +7,7 @@ and fills what the graph leaves open.
 """
 
 import argparse
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,14 @@ from kg2clip.knowledge.taxonomy import open_archive
 SECTIONS = ("knowledge",)
 
 
+# Seconds. An answer comes in dozens of pieces; for each its reader may wait so long while another thread makes rows of
+# the answer before, and the endpoint stands idle. Python's own interval is 5 ms.
+SWITCH_INTERVAL = 0.0005
+
+
 def main() -> None:
     """Parse arguments, export, write."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", required=True, type=Path, help="entities.parquet")
     parser.add_argument("--provenance", required=True, type=Path)
