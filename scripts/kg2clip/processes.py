@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
+import sys
 import threading
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def die_with_parent() -> None:
@@ -15,6 +20,12 @@ def die_with_parent() -> None:
     """
     if multiprocessing.parent_process():
         threading.Thread(target=_die_after_parent, daemon=True).start()
+
+
+def be_killed_with_parent() -> None:
+    """Let the kernel kill this process at once when its own parent dies; only Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _die_after_parent() -> None:

@@ -7,7 +7,6 @@ closes, however the wrapper died, the servers go, and with them whatever is left
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
@@ -32,10 +31,10 @@ from kg2clip.mirror.inaturalist import INaturalistSite
 from kg2clip.mirror.many import ManySite
 from kg2clip.mirror.plan import QUERY_HOST
 from kg2clip.mirror.site import Site
+from kg2clip.processes import be_killed_with_parent
 
 LOOPBACK = "127.0.0.1"
 REQUESTS = "requests.jsonl"  # in the mirror's folder
-_PDEATHSIG = 1  # prctl(2): a signal when the parent dies
 
 
 def open_sites(folder: Path) -> list[Site]:
@@ -52,7 +51,7 @@ async def serve(folder: Path) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=_die_with_parent,
+        preexec_fn=be_killed_with_parent,
     )
     try:
         async with listening(open_sites(folder), RequestLog(folder / REQUESTS)) as places:
@@ -168,8 +167,3 @@ def _free_port() -> int:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)

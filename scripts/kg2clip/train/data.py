@@ -33,8 +33,9 @@ from kg2clip import tables
 from kg2clip.errors import UserError
 from kg2clip.files import sha256_bytes
 from kg2clip.identifiers import stable_hash
+from kg2clip.processes import be_killed_with_parent
 from kg2clip.train.recipe import Recipe
-from kg2clip.train.world import ALONE, World, die_with_parent
+from kg2clip.train.world import ALONE, World
 
 # Samples that one process prepares at a time: 10 MB at 224 px, since /dev/shm is often small (64 MB in Docker).
 PIECE = 64
@@ -415,7 +416,7 @@ def batches(
 
 def _start_worker(number: int) -> None:
     """Let a worker die with its parent, and leave signals to it."""
-    die_with_parent()
+    be_killed_with_parent()
     for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)
     cv2.setNumThreads(0)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +12,9 @@ import torch
 from torch import distributed
 
 from kg2clip.errors import UserError
+from kg2clip.processes import be_killed_with_parent
 
 FINE, STOP, FAILED = range(3)
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -122,11 +120,6 @@ class _Gather(torch.autograd.Function):
         return gradient[context.rows], None
 
 
-def die_with_parent() -> None:
-    """Let this process die with its parent, at once: it may hold the folder's lock."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def from_environment() -> World:
     """This process's place as torchrun wrote it into the environment; alone where it did not."""
     return World(*(int(os.environ.get(name, default)) for name, default in _VARIABLES))
@@ -141,7 +134,7 @@ def joined(world: World, device: torch.device) -> Iterator[None]:
     if world.size == 1:
         yield
         return
-    die_with_parent()
+    be_killed_with_parent()  # it may hold the folder's lock
     if device.type == "cuda":
         torch.cuda.set_device(device)
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")

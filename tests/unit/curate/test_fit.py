@@ -13,23 +13,18 @@ import torch
 from harvests import Harvest
 from PIL import Image
 from textures import encoded, texture
-from unit.train.cases import make_config
+from unit.train.cases import export_model
 
 from kg2clip import tables, tars
 from kg2clip.curate.decisions import _drop_misfits
 from kg2clip.device import quiet
-from kg2clip.train import model as models
-from kg2clip.train import recipe as recipes
 
 NAMES = {"wd:Q1": ("Apis mellifera", "honey bee"), "wd:Q2": ("Bombus terrestris", None)}
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    torch.manual_seed(3)
-    recipe = recipes.load(make_config(), "tiny")
-    models.export(models.create(recipe), recipe, tmp_path / "model")
-    return tmp_path / "model"
+    return export_model(tmp_path / "model")
 
 
 @pytest.fixture

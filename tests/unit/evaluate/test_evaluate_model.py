@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from unit.train.cases import make_config
+from unit.train.cases import export_model
 
 import evaluate_model
 from kg2clip import openclip, settings, tables
@@ -24,8 +24,6 @@ from kg2clip.evaluate import benchmark as benchmarks
 from kg2clip.evaluate.model import Model
 from kg2clip.evaluate.names import TEMPLATES
 from kg2clip.evaluate.zeroshot import Classifier, best_labels
-from kg2clip.train import model as models
-from kg2clip.train import recipe as recipes
 
 NAMES = [("Larus argentatus", "herring gull"), ("Erithacus rubecula", "robin"), ("Turdus migratorius", "Robin")]
 NAMES += [("Milvus milvus", None)]
@@ -62,10 +60,7 @@ def benchmark(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    torch.manual_seed(3)
-    recipe = recipes.load(make_config(), "tiny")
-    models.export(models.create(recipe), recipe, tmp_path / "model")
-    return tmp_path / "model"
+    return export_model(tmp_path / "model")
 
 
 def run(

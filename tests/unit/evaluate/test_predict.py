@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from unit.train.cases import make_config
+from unit.train.cases import export_model
 
 import predict
 from kg2clip import tables
@@ -19,8 +19,6 @@ from kg2clip.evaluate.contact import Answer, write_sheet, write_table
 from kg2clip.evaluate.names import name_forms
 from kg2clip.evaluate.pictures import Opened, open_picture
 from kg2clip.evaluate.taxa import Taxon, Tree, probabilities, read_taxa
-from kg2clip.train import model as models
-from kg2clip.train import recipe as recipes
 
 ROBIN, GULL, FOX = "Erithacus rubecula", "Larus argentatus", "Vulpes vulpes"
 
@@ -149,10 +147,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    torch.manual_seed(3)
-    recipe = recipes.load(make_config(), "tiny")
-    models.export(models.create(recipe), recipe, tmp_path / "model")
-    return tmp_path / "model"
+    return export_model(tmp_path / "model")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
+import torch
 import yaml
 
 from kg2clip import settings, tables
 from kg2clip.files import sha256_bytes
+from kg2clip.train import model as models
+from kg2clip.train import recipe as recipes
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 200)}
 TINY = {
@@ -80,3 +83,11 @@ def write_config(path: Path, **experiment: Any) -> Path:
     config = make_config(**experiment)
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path
+
+
+def export_model(folder: Path) -> Path:
+    """An untrained model of the tiny experiment, the same at each call."""
+    torch.manual_seed(3)
+    recipe = recipes.load(make_config(), "tiny")
+    models.export(models.create(recipe), recipe, folder)
+    return folder
