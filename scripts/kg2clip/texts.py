@@ -12,14 +12,17 @@ import unicodedata
 import ftfy
 
 MAX_CHARACTERS = 500  # a text encoder reads 32 to 77 tokens
-ENTITY_ROUNDS = 3  # &amp;amp; is seen, deeper nesting is an attack or an accident
+MAX_RAW = 50_000  # characters of a page's source that are looked at: enough for any caption
+ROUNDS = 3  # &amp;amp; and a file's name in a file's name are seen, deeper nesting is an attack or an accident
 
-_UNSEEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_NESTED = re.compile(r"&(?:amp;|#0*38;|#x0*26;)+", re.IGNORECASE)  # &amp;amp;amp; of any depth is one sign
+_UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _BREAK = re.compile(r"</?(?:br|p|div|li|ul|ol|dl|dd|dt|tr|td|th|table|h[1-6]|hr)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
-_MAIL = re.compile(r"[\[(<]?\s*(?:mailto:)?\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\s*[\])>]?")
+# Each address is begun once, so that a long text without any takes no time.
+_MAIL = re.compile(r"[\[(<]?\s?(?:mailto:)?(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+\s?[\])>]?")
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})  # control, format (zero width, bidi), surrogate, private, none
-_SPACES = frozenset("\t\n\r\v\f\x85")
+_SPACES = frozenset("\t\n\r\v\f\x85\u2800\u115f\u1160\u3164\uffa0")  # the last ones are letters that nobody sees
 # Zero-width joiners mean something between the signs of an emoji and in scripts from Arabic to Burmese, nowhere else.
 _JOINERS = frozenset("\u200c\u200d")
 _IDLE_JOINER = re.compile(
@@ -27,37 +30,46 @@ _IDLE_JOINER = re.compile(
 )
 _SUSPICIOUS = re.compile("[<&@]")  # of what needs mending nothing else is printable ASCII
 _PICTURE_FILE = re.compile(
-    r"^(?:(?:file|image)\s*:\s*)?(?P<stem>.+?)\.(?:jpe?g|png|gif|webp|tiff?|bmp|avif|heic|svg|nef|cr2|arw|dng|raf)$",
+    r"^(?:(?:file|image)\s*:\s*)?(?P<stem>.+?)\.(?:jpe?g|jpe|jfif|jp2|jxl|png|gif|webp|tiff?|bmp|avif|heic|heif|svg|psd"
+    r"|nef|cr[23]|arw|dng|raf|orf|rw2|pef|srw)$",
     re.IGNORECASE,
 )
+_FOLDER = re.compile(r"^(?:[a-zA-Z]:)?[\\/](?!/)|\\")  # /uploads/2019/robin, C:\Pictures\robin
 
 
-def clean(text: str | None) -> str | None:
-    """Make a text from the web readable; None where nothing is left.
+def clean(text: object) -> str | None:
+    """Make a text from the web readable; None where nothing is left, and for what is no text (null, a number).
 
-    HTML entities are decoded (three times at most), tags stripped, mojibake mended (ftfy), control, zero-width and
-    direction characters and e-mail addresses removed, Unicode composed (NFC), white space collapsed;
-    `File:Some_name.jpg` becomes `Some name`; the text is cut at 500 characters, between words where it can.
+    HTML entities are decoded, tags stripped, mojibake mended (ftfy), control, zero-width and direction characters and
+    e-mail addresses removed, Unicode composed (NFC), white space collapsed; `File:Some_name.jpg` becomes `Some name`;
+    the text is cut at 500 characters, between words where it can.
     """
-    if not text:
+    if not text or not isinstance(text, str):
         return None
+    text = text[:MAX_RAW]
     if not (text.isascii() and text.isprintable()) or _SUSPICIOUS.search(text):  # most texts have nothing to mend
         text = _mend(text)
     text = " ".join(text.split())
-    if match := _PICTURE_FILE.match(text):
-        text = " ".join(match["stem"].replace("_", " ").split())
+    for _ in range(ROUNDS):
+        if not (match := _PICTURE_FILE.match(text)):
+            break
+        text = _stem(match["stem"])
     return _cut(unicodedata.normalize("NFC", text)) or None
 
 
 def _mend(text: str) -> str:
-    for _ in range(ENTITY_ROUNDS):
-        text, before = html.unescape(text), text
+    for _ in range(ROUNDS):
+        text, before = html.unescape(_NESTED.sub("&", text)), text
         if text == before:
             break
-    text = _TAG.sub("", _BREAK.sub(" ", _UNSEEN.sub(" ", text)))  # a break parts words, <b> does not
     text = ftfy.fix_text(text, unescape_html=False, normalization="NFC")
+    # Before the tags, since a tag may be hidden by what nobody sees.
     text = _IDLE_JOINER.sub("", "".join(_shown(sign) for sign in text))
-    return _MAIL.sub(" ", text)
+    for _ in range(ROUNDS):  # a tag may stand within another one
+        text, before = _TAG.sub("", _BREAK.sub(" ", _UNSEEN.sub(" ", text))), text  # a break parts words, <b> does not
+        if text == before:
+            break
+    return _MAIL.sub(" ", " ".join(text.split()))
 
 
 def _shown(sign: str) -> str:
@@ -67,11 +79,17 @@ def _shown(sign: str) -> str:
     return "" if hidden else sign
 
 
+def _stem(name: str) -> str:
+    if _FOLDER.search(name):
+        name = re.split(r"[\\/]", name)[-1]
+    return " ".join(name.replace("_", " ").split())
+
+
 def _cut(text: str) -> str:
     if len(text) <= MAX_CHARACTERS:
         return text
-    head, space, _ = text[: MAX_CHARACTERS + 1].rpartition(" ")
-    return head if space else text[:MAX_CHARACTERS]
+    space = text.rfind(" ", MAX_CHARACTERS // 2, MAX_CHARACTERS + 1)  # some scripts have hardly any
+    return text[: space if space > 0 else MAX_CHARACTERS]
 
 
 _SEPARATOR = re.compile(r"\s+[-–—·»:]+\s+|\s*\|\s*")
@@ -99,7 +117,8 @@ _CAMERA = re.compile(
 )
 _CODE = re.compile(r"^(?=(?:\D*\d){4})[A-Za-z0-9_-]{6,}$")  # one token with at least four digits: 017A7339, P1010234
 _ADDRESS = re.compile(
-    r"(https?://|www\.)\S+|\b[\w-]+(\.[\w-]+)*\.(com|org|net|edu|gov|info|de|uk|fr)(/\S*)?(?=\s|$)", re.IGNORECASE
+    r"(https?://|www\.)\S+|(?<![\w.-])[\w-]+(\.[\w-]+)*\.(com|org|net|edu|gov|info|de|uk|fr)(/\S*)?(?=\s|$)",
+    re.IGNORECASE,
 )
 _LICENCE = re.compile(
     r"all rights reserved|licen[sc]ed under|creative commons|\bcc[ -](by|0|zero)\b|public domain|gnu free documentation"
@@ -112,7 +131,13 @@ _GENERIC = re.compile(
     r"(a|alt|an|and|at|available|banner|by|caption|click|default|description|download|enlarge|file|for|free|full|gallery"
     r"|here|icon|images?|img|in|jpe?g|large|logo|main|media|nan|no|none|null|of|on|original|photo(graph(s|y)?|s)?|pic"
     r"|pictures?|placeholder|png|preview|royalty|screenshot|size|stock|text|the|this|thumb(nail)?|title|to|undefined"
-    r"|unknown|unnamed|untitled|view|with|zoom"
+    r"|unknown|unnamed|untitled|view|with|zoom|am|pm|figure|screen|shot|whatsapp|file ?name"
+    # The same in other languages.
+    r"|bild(er)?|foto(s|grafie)?|fotograf[ií]as?|im[aá]gen(es)?|imagem|immagin[ei]|obraz|zdjęcie|afbeelding|kép|ohne|titel"
+    r"|sin|t[ií]tulo|sem|sans|titre|senza|titolo|изображение|фото(графия)?|без|названия|图片|圖片|照片|图像|画像|写真|사진|이미지"
+    # Agencies and sites that number their pictures.
+    r"|adobestock|alamy|depositphotos|dreamstime|facebook|flickr|gettyimages|instagram|istock(photo)?|pexels|pinterest"
+    r"|pixabay|shutterstock|unsplash"
     # What cameras write into every picture: SONY DSC, OLYMPUS DIGITAL CAMERA, KODAK Digital Still Camera, Exif_JPEG
     r"|cameras?|canon|casio|dcim|digital|dsc|exif|kodak|konica|minolta|nikon|olympus|panasonic|ricoh|samsung|sony|still)"
 )

@@ -46,6 +46,7 @@ AGENT = "kg2clip/0.1"
 RESOLVE = "KG2CLIP_RESOLVE"
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 120.0  # seconds; a graph may think for a minute before its first byte
 MAX_URL = 2000  # characters; servers and caches refuse longer ones
+MAX_QUERY = 7000  # characters of a question to an API; 8 KB is the default limit of nginx and Apache
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -83,7 +84,7 @@ def agent(contact: str) -> str:
     return f"{AGENT} ({contact or 'no contact given'})"
 
 
-def check_url(url: str) -> str:
+def check_url(url: str, longest: int = MAX_URL) -> str:
     """Bring a URL into the form that goes over the wire: punycode host, path and query percent-encoded, no fragment.
 
     What is encoded already stays (%20 does not become %2520); a percent sign that encodes nothing becomes %25.
@@ -100,8 +101,8 @@ def check_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not host or parts.username is not None:
         raise RefusedError("bad-url", f"{url[:200]!r} is no plain http or https address")
     encoded = urlunsplit((parts.scheme, host + port, path, query, ""))
-    if len(encoded) > MAX_URL:
-        raise RefusedError("bad-url", f"{url[:80]!r}... has {len(encoded)} characters; {MAX_URL} are allowed")
+    if len(encoded) > longest:
+        raise RefusedError("bad-url", f"{url[:80]!r}... has {len(encoded)} characters; {longest} are allowed")
     return encoded
 
 
@@ -302,7 +303,7 @@ class _GuardedAdapter(requests.adapters.HTTPAdapter):
         self.poolmanager = manager
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        check_url(request.url or "")
+        check_url(request.url or "", MAX_QUERY)
         return super().send(request, *args, **kwargs)
 
 
@@ -374,11 +375,11 @@ def retry_after(value: str | None) -> float | None:
     """
     if not value:
         return None
-    if re.fullmatch(r"\s*[0-9]+\s*", value):
+    if re.fullmatch(r"\s*[0-9]+(\.[0-9]*)?\s*", value):
         return float(value)
     try:
         until = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, TypeError, LookupError, OverflowError):  # whatever a server may write there
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0.0, (until - datetime.now(UTC)).total_seconds())

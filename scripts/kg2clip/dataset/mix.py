@@ -26,7 +26,8 @@ Row = dict[str, Any]
 WEB_FIELDS = ("altText", "caption", "description", "title", "tags")
 TAXONOMIC_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 COMMON = " with common name "  # between the two names, as BioCLIP writes them
-_HOLDS_IDENTIFIER = re.compile(r"\bQ\d+\b")  # a missing label shows as its number; no caption holds one
+_HOLDS_IDENTIFIER = re.compile(r"\bQ\d+\b", re.IGNORECASE)  # a missing label shows as its number; no caption holds one
+_HOLDS_ITEM = re.compile(r"\bQ\d{4,}\b")  # in texts of the web, where Q3 and Q10 are something else
 
 
 class Text(NamedTuple):
@@ -141,6 +142,8 @@ class Mixer:
     def _refusal(self, text: str, language: str | None) -> str | None:
         if reason := useless(text):
             return reason
+        if _HOLDS_ITEM.search(text):
+            return "identifier"
         if text in self.site_texts:
             return "repeated"
         return "language" if self.languages and language and language not in self.languages else None

@@ -47,6 +47,7 @@ PROPERTIES = {
     "P9566": "diel cycle",
     "P1034": "food",
 }
+MAX_DESCRIPTION = 5000  # characters; a longer one tells of more than what is seen, and lists cost time
 LEXICON = "lexicon"
 FILE = "file"
 FILE_COLUMNS = ("category", "value")  # and entityID or scientificName
@@ -149,7 +150,7 @@ _NAME = "¤"  # stands for a name; part of no word
 
 def _sentences(description: Description) -> Iterator[str]:
     """Sentences in lower case, names masked, denied clauses taken out."""
-    text = _TAG.sub("", _BREAK.sub(".\n", html.unescape(description.text)))
+    text = _TAG.sub("", _BREAK.sub(".\n", html.unescape(description.text[:MAX_DESCRIPTION])))
     text = _ASIDE.sub(" ", text).replace(" ", " ")
     text = re.sub(r"\bgr[ae]y", "grey", re.sub(r"\b([Cc])olor", r"\1olour", text))
     text = re.sub(r"\bGr[ae]y", "Grey", text)

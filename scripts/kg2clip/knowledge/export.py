@@ -18,7 +18,7 @@ from kg2clip.knowledge.attributes import PROPERTIES, Attribute, collect, read_fi
 from kg2clip.knowledge.lineage import Parents, below, levels, read_parents, walk, warn_of_cycles
 from kg2clip.knowledge.members import Member, select_members
 from kg2clip.knowledge.natural_type import natural_type
-from kg2clip.knowledge.nodes import Node, read_nodes
+from kg2clip.knowledge.nodes import Node, plain_text, read_nodes
 from kg2clip.knowledge.roots import find_classes, find_roots
 from kg2clip.knowledge.sparql import Endpoint, ahead, any_of, literal, steady_pages
 from kg2clip.knowledge.taxonomy import Taxonomy
@@ -163,8 +163,8 @@ def _read_attributes(endpoint: Endpoint, members: list[str], wanted: Settings) -
     found: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in rows:
         key = row["property"].value.rsplit("/", 1)[1]
-        attribute = {"category": PROPERTIES[key], "value": row["label"].value, "source": key}
-        found[row["node"].value].append(attribute)
+        if value := plain_text(row["label"].value):
+            found[row["node"].value].append({"category": PROPERTIES[key], "value": value, "source": key})
     return found
 
 

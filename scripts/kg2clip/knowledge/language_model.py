@@ -141,7 +141,7 @@ class LanguageModel:
             said = response.json()
             usage = said.get("usage") or {}
             used = [int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)]
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             said, used = None, [0, 0]
         try:
             answer = json.loads(said["choices"][0]["message"]["content"])

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from kg2clip import names
 from kg2clip.errors import IncompleteError
-from kg2clip.knowledge import names
 from kg2clip.knowledge.lineage import read_parents, walk
-from kg2clip.knowledge.nodes import ANY_LANGUAGE, read_common_names
+from kg2clip.knowledge.nodes import ANY_LANGUAGE, number_in, read_common_names
 from kg2clip.knowledge.sparql import Endpoint, TooHeavyError, any_of, iri, literal
 from kg2clip.knowledge.vocabulary import EXTINCT_STATUS, HUMAN_TAXON, SPECIAL_KINDS, WIKIDATA, curie, names_a_taxon
 from kg2clip.settings import Settings
@@ -159,7 +159,7 @@ def _filtered(endpoint: Endpoint, way: _Way, wanted: Settings) -> tuple[list[tup
         "OPTIONAL { ?item wikibase:sitelinks|(^wdt:P13176/wikibase:sitelinks) ?links } } GROUP BY ?item ORDER BY ?item"
     )
     rows = endpoint.stream(query, expected=before, divisible=True)
-    return [(row["item"].value, int(row["sitelinks"].value) if "sitelinks" in row else 0) for row in rows], counts
+    return [(row["item"].value, number_in(row, "sitelinks")) for row in rows if "item" in row], counts
 
 
 def count_members(endpoint: Endpoint, roots: Sequence[str], classes: Sequence[str], wanted: Settings) -> int:

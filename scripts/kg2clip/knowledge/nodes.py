@@ -13,20 +13,22 @@ An identifier such as Q12345 is never a name, and neither is an empty text. Two 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from kg2clip.knowledge import names
-from kg2clip.knowledge.sparql import Endpoint, literal
+from kg2clip import names
+from kg2clip.knowledge.sparql import Endpoint, Row, literal
 from kg2clip.knowledge.vocabulary import IDENTIFIERS, curie, names_a_taxon
 from kg2clip.progress import Progress
 from kg2clip.settings import Settings
 
 ANY_LANGUAGE = "mul"  # Wikidata's language of labels that are the same in all languages
-ITEM = re.compile(r"[Qq][1-9]\d*")
+ITEM = re.compile(r"(?:wd:|https?://www\.wikidata\.org/(?:entity|wiki)/)?[Qq][1-9]\d*")
+JOINERS = "\u200c\u200d"  # mean something within words of many scripts (می‌خواهم); other signs of no width do not
 
 
 @dataclass(slots=True)
@@ -116,8 +118,8 @@ def read_nodes(endpoint: Endpoint, items: Iterable[str], wanted: Settings) -> di
     for row in endpoint.pages(items, size, _facts_query):
         node = nodes[row["node"].value]
         if "name" in row and not node.scientific_name:  # as people write it: without author and subgenus
-            node.scientific_name = _text(names.parse(row["name"].value).canonical)
-        node.sitelinks = max(node.sitelinks, int(row["links"].value) if "links" in row else 0)
+            node.scientific_name = plain_text(names.parse(row["name"].value).canonical)
+        node.sitelinks = max(node.sitelinks, number_in(row, "links"))
         if "rank" in row:
             ranks[row["rank"].value].append(node)
     for rank, label in _rank_labels(endpoint, sorted(ranks), size).items():
@@ -181,7 +183,7 @@ def _rank_labels(endpoint: Endpoint, ranks: list[str], size: int) -> dict[str, s
             'FILTER(LANG(?label) = "en") } ORDER BY ?node ?label'
         ),
     )
-    return {row["node"].value: row["label"].value for row in rows}
+    return {row["node"].value: label for row in rows if (label := plain_text(row["label"].value))}
 
 
 def _texts_query(values: str, languages: Sequence[str]) -> str:
@@ -203,20 +205,37 @@ def _texts_query(values: str, languages: Sequence[str]) -> str:
 
 
 def _add_text(node: Node, kind: str, text: str, language: str) -> None:
-    cleaned = _text(text)
+    cleaned = plain_text(text)
     if not cleaned:
         return
     if kind in IDENTIFIERS.values():
         node.identifiers.setdefault(kind, cleaned)
     elif kind == "image":
-        node.images.append(unquote(cleaned.rsplit("/", 1)[1]).replace("_", " "))
+        node.images.append(unquote(cleaned.rsplit("/", 1)[-1]).replace("_", " "))
     elif kind == "description":
         node.descriptions.setdefault(language, cleaned)
+    elif kind == "synonym":  # as people write it, like the scientific name
+        node.names[(kind, names.parse(cleaned).canonical, language)] = None
     else:
         node.names[(kind, cleaned, language)] = None
 
 
-def _text(text: str | None) -> str | None:
-    """A text on one line; None where nothing or only an identifier is left."""
-    cleaned = " ".join((text or "").split())
-    return None if not cleaned or ITEM.fullmatch(cleaned) else cleaned
+def one_line(text: str) -> str:
+    """A text on one line, composed (NFC), without signs that nobody sees."""
+    line = " ".join(text.split())
+    if line.isascii() and line.isprintable():
+        return line
+    kept = (sign for sign in line if sign.isprintable() or sign in JOINERS)
+    return " ".join(unicodedata.normalize("NFC", "".join(kept)).strip(JOINERS).split())
+
+
+def plain_text(text: str | None) -> str | None:
+    """A name or description on one line; None where nothing or only an identifier is left."""
+    line = one_line(text or "")
+    return None if not line or ITEM.fullmatch(line) else line
+
+
+def number_in(row: Row, variable: str) -> int:
+    """A count of an answer; 0 where it is unbound, or no whole number."""
+    value = row[variable].value if variable in row else ""
+    return int(value) if re.fullmatch("[0-9]{1,9}", value) else 0

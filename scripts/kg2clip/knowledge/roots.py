@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from kg2clip.errors import UserError
+from kg2clip.knowledge.nodes import one_line
 from kg2clip.knowledge.sparql import Endpoint, Row, iri, literal
 from kg2clip.knowledge.taxonomy import Taxonomy
 from kg2clip.knowledge.vocabulary import WIKIDATA, curie, expand, names_a_taxon
@@ -28,7 +29,7 @@ def find_roots(endpoint: Endpoint, roots: Iterable[str], taxonomy: Taxonomy | No
     Raises:
         UserError: a root means nothing in the graph, or several taxa; then the choices are listed.
     """
-    return [_find_root(endpoint, root.strip(), taxonomy) for root in roots]
+    return [_find_root(endpoint, one_line(root), taxonomy) for root in roots]
 
 
 def find_classes(endpoint: Endpoint, classes: Iterable[str], key: str = "classes") -> list[str]:
@@ -37,7 +38,7 @@ def find_classes(endpoint: Endpoint, classes: Iterable[str], key: str = "classes
     Raises:
         UserError: as for roots.
     """
-    return [_find_class(endpoint, name.strip(), key) for name in classes]
+    return [_find_class(endpoint, one_line(name), key) for name in classes]
 
 
 def _find_root(endpoint: Endpoint, root: str, taxonomy: Taxonomy | None) -> str:

@@ -52,7 +52,8 @@ PAUSE = 20.0  # seconds after a 429 that asks for no time of its own
 DEADLINE = 1800.0  # seconds for one whole answer, however slowly it drips
 MAX_PAGE = 256 << 20  # bytes of a short answer; a page that is larger is halved
 TOO_MUCH = frozenset({413, 414, 504})  # too large, or a proxy that waited in vain: asking for less may do
-GAVE_UP = re.compile(r"(operation |query )?timed out|[\w.]*timeout\w*|time-out", re.IGNORECASE)
+GAVE_UP = re.compile(r"(operation |query )?timed out|[\w.]{0,80}timeout\w{0,80}|time-out", re.IGNORECASE)
+MAX_SAID = 8000  # characters of an error's page that are looked at
 LIMITS = frozenset(digit * 10**power for digit in (1, 2, 5) for power in range(4, 8))  # of rows, as engines have them
 NOT_IN_IRI = re.compile(r'[\x00-\x20<>"{}|^`\\]')  # SPARQL 1.1, rule 139
 SOME_VALUE = "/.well-known/genid/"  # Wikidata's addresses for blank nodes
@@ -310,7 +311,7 @@ class Endpoint:
         status, wait = response.status_code, web.retry_after(response.headers.get("Retry-After"))
         if place := response.headers.get("Location"):
             raise UserError(f"{self.url} has moved. Set knowledge.endpoint: {urljoin(self.url, place)}")
-        body = b"".join(_chunks(response, most=1 << 20)).decode("utf-8", "replace")
+        body = b"".join(_chunks(response, most=1 << 20)).decode("utf-8", "replace")[:MAX_SAID]
         gave_up = GAVE_UP.search(body) if status in (429, 500) else None
         if gave_up or status in TOO_MUCH:
             raise TooHeavyError(f"status {status}" + (f", {gave_up[0]}" if gave_up else ""))
@@ -369,7 +370,7 @@ def _bindings(content: bytes) -> list[Binding]:
         bindings: list[Binding] = json.loads(content)["results"]["bindings"]
         if not isinstance(bindings, list):
             raise TypeError
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         _refuse_answer(content[-2000:], type(error).__name__)
     return bindings
 
@@ -386,7 +387,7 @@ def _rows_on_disk(path: Path) -> Iterator[Row]:
     with gzip.open(path) as file:
         file.readline()
         for binding in ijson.items(file, BINDINGS):
-            yield _row(binding)
+            yield from _rows([binding])
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 from kg2clip.identifiers import stable_hash
 from kg2clip.queries.homonyms import Namesakes, bare, fold
 from kg2clip.settings import Settings
+from kg2clip.texts import IDENTIFIER
 
 Entity = Mapping[str, Any]
 Query = dict[str, Any]
@@ -163,8 +164,9 @@ def spoken_names(entity: Entity, wanted: Iterable[str]) -> Iterator[tuple[str, s
     """The names of the wanted kinds, with their kinds; scientific names without authorship."""
     for kind in wanted:
         for name in entity["names"] or []:
-            if name["kind"] in NAME_KINDS[kind]:
-                yield (name["text"] if kind == "vernacular" else bare(name["text"])), kind
+            text = " ".join((name["text"] or "").split())
+            if name["kind"] in NAME_KINDS[kind] and text and not IDENTIFIER.match(text):
+                yield (text if kind == "vernacular" else bare(text)), kind
 
 
 def preferred_name(entity: Entity, names: list[tuple[str, str]]) -> tuple[str, str]:

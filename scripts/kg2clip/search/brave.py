@@ -13,14 +13,13 @@ from urllib.parse import urlsplit
 
 from kg2clip import web
 from kg2clip.errors import UserError
-from kg2clip.search.hits import hit
+from kg2clip.search.hits import hit, objects, whole, words
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 
 KEY = "BRAVE_API_KEY"
 COUNT = 100  # results asked for; the API gives 200 at most
 MAX_CHARACTERS, MAX_WORDS = 400, 50  # of a query
-MAX_SIDE = 2**31 - 1
 
 
 class BraveImages(Source):
@@ -68,7 +67,8 @@ def search_text(text: str, other_names: Sequence[str] = (), excluded: Sequence[s
     while len(words) > 1 and len(" ".join(words)) > MAX_CHARACTERS:
         words.pop()
     asked = " ".join(words)[:MAX_CHARACTERS]
-    for more in (*(f'OR "{name}"' for name in other_names), *(f"-{word}" for word in excluded)):
+    unquoted = (name.replace('"', " ") for name in other_names)
+    for more in (*(f'OR "{name}"' for name in unquoted), *(f"-{word}" for word in excluded)):
         if len(f"{asked} {more}") <= MAX_CHARACTERS and len(f"{asked} {more}".split()) <= MAX_WORDS:
             asked = f"{asked} {more}"
     return asked
@@ -76,29 +76,21 @@ def search_text(text: str, other_names: Sequence[str] = (), excluded: Sequence[s
 
 def read_results(answer: Mapping[str, Any]) -> list[Hit]:
     """The results of an answer, in its order; those without a picture's address are left out."""
-    return [found for result in answer.get("results") or [] if (found := _read(result))]
+    return [found for result in objects(answer.get("results")) if (found := _read(result))]
 
 
 def _read(result: Mapping[str, Any]) -> Hit | None:
-    picture = result.get("properties") or {}
-    address = _text(picture.get("url"))
+    picture: Mapping[str, Any] = next(iter(objects([result.get("properties")])), {})
+    address = words(picture.get("url"))
     if not address:
         return None
     return hit(
         BraveImages.name,
         address,
         address,
-        page=_text(result.get("url")),
-        title=_text(result.get("title")),
+        page=words(result.get("url")),
+        title=words(result.get("title")),
         originalURI=address,
-        width=_side(picture.get("width")),
-        height=_side(picture.get("height")),
+        width=whole(picture.get("width")),
+        height=whole(picture.get("height")),
     )
-
-
-def _text(value: Any) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
-
-
-def _side(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_SIDE else None

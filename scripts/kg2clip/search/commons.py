@@ -7,6 +7,7 @@ properties and are merged by page id (../shared/samples/README.md).
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,10 +15,13 @@ from typing import Any
 from kg2clip import provenance
 from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
+from kg2clip.search.hits import INT64, objects, whole, words
 from kg2clip.search.limits import check_limits
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
 from kg2clip.texts import clean
+
+log = logging.getLogger(__name__)
 
 PAGE_SIZE = 50  # the API's limit for pages with properties
 
@@ -94,8 +98,9 @@ class CommonsCategories(Source):
     def _categories(self, category: str, answers: Answers) -> Iterator[str]:
         request = {"list": "categorymembers", "cmtitle": category, "cmtype": "subcat", "cmlimit": "500"}
         for answer in ask(self._wanted["api"], request, answers):
-            for member in answer.get("query", {}).get("categorymembers", ()):
-                yield member["title"]
+            for member in objects(_object(answer.get("query")).get("categorymembers")):
+                if title := words(member.get("title")):
+                    yield title
 
 
 # Categories below a taxon's that hold no photographs of it.
@@ -121,25 +126,44 @@ def picture_properties(wanted: Settings) -> dict[str, str]:
 
 
 def ask(api: str, request: Mapping[str, str], answers: Answers) -> Iterator[dict[str, Any]]:
-    """All answers to a query, each continued with what the one before said."""
+    """All answers to a query, each continued with what the one before said; an answer that leads back ends it."""
     more: dict[str, str] = {}
+    seen = {frozenset(more.items())}
     while True:
         answer = answers.get(api, {"action": "query", "format": "json", "maxlag": "5", **request, **more})
         yield answer
-        more = {key: str(value) for key, value in answer.get("continue", {}).items()}
+        more = {key: str(value) for key, value in _object(answer.get("continue")).items()}
         if not more:
             return
+        if frozenset(more.items()) in seen:
+            log.warning("%s leads in a circle from %s: what came until then is taken", api, more)
+            return
+        seen.add(frozenset(more.items()))
 
 
 def ask_in_batches(api: str, request: Mapping[str, str], answers: Answers) -> Iterator[dict[str, dict[str, Any]]]:
     """Pages by their ids, a batch at a time, merged over the answers that a batch comes in."""
     found: dict[str, dict[str, Any]] = {}
     for answer in ask(api, request, answers):
-        for page_id, page in answer.get("query", {}).get("pages", {}).items():
+        for page_id, page in pages_of(answer).items():
             found[page_id] = {**found.get(page_id, {}), **page}
-        if "batchcomplete" in answer or "continue" not in answer:
+        if "batchcomplete" in answer or not answer.get("continue"):
             yield found
             found = {}
+    if found:
+        yield found
+
+
+def pages_of(answer: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The pages of an answer by id. Where there are none PHP writes an empty list for the map."""
+    pages = _object(answer.get("query")).get("pages")
+    if isinstance(pages, Mapping):
+        return {page_id: page for page_id, page in pages.items() if isinstance(page, Mapping)}
+    return {str(page.get("pageid") or page.get("title")): page for page in objects(pages)}  # format version 2
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def search_text(query: Query) -> str:
@@ -149,55 +173,50 @@ def search_text(query: Query) -> str:
 
     Source: https://www.mediawiki.org/wiki/Help:CirrusSearch/Logical_operators
     """
-    words = [query["attribute"], f'"{_plain(query["name"])}"', query["disambiguation"]]
-    excluded = [f'-"{_plain(word)}"' for word in query.get("excludedWords") or ()]
-    wanted = (_plain(word) if word[0] != '"' else word for word in words if word)
-    return " ".join([*wanted, *excluded, "filetype:bitmap"])
+    phrase = f'"{_plain(query["name"])}"'
+    wanted = (_plain(query["attribute"] or ""), phrase, _plain(query["disambiguation"] or ""))
+    excluded = (f'-"{plain}"' for word in query.get("excludedWords") or () if (plain := _plain(word)))
+    return " ".join([*filter(None, wanted), *excluded, "filetype:bitmap"])
 
 
 def _plain(text: str) -> str:
-    return " ".join("".join(" " if sign in '"*?~\\:|!<>' else sign for sign in text).split()).lstrip("-")
+    parts = "".join(" " if sign in '"*?~\\:|!<>' else sign for sign in text).split()
+    return " ".join(filter(None, (part.lstrip("-+") for part in parts)))
 
 
 def read_pages(pages: Any) -> list[Hit]:
     """File pages of an answer as hits, in the order of the search; pages without a picture are left out."""
-    ordered = sorted(pages, key=lambda page: (page.get("index", 0), page.get("pageid", 0)))
+    ordered = sorted(pages, key=lambda page: (whole(page.get("index")) or 0, whole(page.get("pageid"), INT64) or 0))
     return [hit for page in ordered if (hit := _read_page(page))]
 
 
 def _read_page(page: Mapping[str, Any]) -> Hit | None:
-    info = (page.get("imageinfo") or [{}])[0]
-    address = info.get("thumburl") or info.get("url")
-    if not address:
+    info = next(iter(objects(page.get("imageinfo"))), {})
+    address, file = words(info.get("thumburl")) or words(info.get("url")), words(page.get("title"))
+    if not address or not file:
         return None
-    said = {
-        key: value.get("value") for key, value in (info.get("extmetadata") or {}).items() if isinstance(value, dict)
-    }
-    short, code, link = (_text(said.get(key)) for key in ("LicenseShortName", "License", "LicenseUrl"))
-    title = page["title"].removeprefix("File:")
+    said = {key: value.get("value") for key, value in _object(info.get("extmetadata")).items() if _object(value)}
+    short, code, link = (words(said.get(key)) for key in ("LicenseShortName", "License", "LicenseUrl"))
+    title = file.removeprefix("File:")
     return {
         "candidateID": candidate_id(Commons.name, title),
         "source": Commons.name,
         "sourceID": title,
         "accessURI": address,
-        "originalURI": info.get("url"),
-        "furtherInformationURL": info.get("descriptionurl"),
-        "title": clean(_text(said.get("ObjectName")) or title),
+        "originalURI": words(info.get("url")),
+        "furtherInformationURL": words(info.get("descriptionurl")),
+        "title": clean(words(said.get("ObjectName")) or title),
         "altText": None,  # Commons has none: the description stands for it (design 6.7)
-        "description": clean(_text(said.get("ImageDescription"))),
-        "format": info.get("mime"),
-        "width": info.get("width"),
-        "height": info.get("height"),
-        "bytes": info.get("size"),
+        "description": clean(said.get("ImageDescription")),
+        "format": words(info.get("mime")),
+        "width": whole(info.get("width")),
+        "height": whole(info.get("height")),
+        "bytes": whole(info.get("size"), INT64),
         "license": licenses.normalize(link, short, code),
-        "licenseOriginal": short or code or None,
-        "licenseURL": link or None,
-        "creator": clean(_text(said.get("Artist"))),
-        "rightsHolder": clean(_text(said.get("Attribution"))),
-        "sha1": info.get("sha1"),
+        "licenseOriginal": short or code,
+        "licenseURL": link,
+        "creator": clean(said.get("Artist")),
+        "rightsHolder": clean(said.get("Attribution")),
+        "sha1": words(info.get("sha1")),
         "retrieved": provenance.now(),
     }
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

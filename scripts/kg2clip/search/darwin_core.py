@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from kg2clip import provenance
 from kg2clip.errors import UserError
 from kg2clip.files import atomic_path, read_json, scratch_folder, write_json
 from kg2clip.identifiers import candidate_id
+from kg2clip.names import parse
 from kg2clip.search import licenses
 from kg2clip.search.kingdoms import Kingdoms, may_be_same
 from kg2clip.search.source import Answers, Hit, Query, Source
@@ -52,6 +54,8 @@ DOI = re.compile(
 )
 
 Row = dict[str, str]
+_MARKS = re.compile(r"×|(?<=\s)x(?=\s)|(?<=\s)(?:(?:notho)?(?:subsp|var|f)|ssp|forma)\.(?=\s)")
+INDEX = 2  # how the index is made; another number makes it anew
 
 
 @dataclass(frozen=True)
@@ -290,8 +294,9 @@ def names_of(record: Mapping[str, str]) -> list[str]:
     epithets = [record.get("specificEpithet", ""), record.get("infraspecificEpithet", "")]
     parts = [genus, *epithets] if epithets[0] or record.get("taxonRank", "").upper() == "GENUS" else []
     bare = whole.removesuffix(record.get("scientificNameAuthorship", "")).rstrip(" ,")
-    names = (whole, bare, " ".join(part for part in parts if part), record.get("species", ""))
-    return sorted({_key(name) for name in names if name.strip()})
+    told = "" if parts or bare != whole else parse(whole).canonical  # a table without these columns
+    names = (whole, bare, told, " ".join(part for part in parts if part), record.get("species", ""))
+    return sorted({name_key(name) for name in names if name.strip()})
 
 
 class DarwinCoreArchive(Source):
@@ -341,7 +346,7 @@ class Pictures:
         self._kingdoms = kingdoms
         self.doi = archive.doi
         status = path.stat()
-        state = [str(path), status.st_size, status.st_mtime_ns, sorted(bases)]
+        state = [str(path), status.st_size, status.st_mtime_ns, sorted(bases), INDEX]
         index, built = folder / "pictures.parquet", folder / "pictures.json"
         if not index.exists() or not built.exists() or read_json(built) != state:
             built.unlink(missing_ok=True)
@@ -358,7 +363,7 @@ class Pictures:
         if name is None:
             return
         cursor = self._database.cursor()
-        cursor.execute("SELECT record, media FROM pictures WHERE name = ? ORDER BY place", [_key(name)])
+        cursor.execute("SELECT record, media FROM pictures WHERE name = ? ORDER BY place", [name_key(name)])
         while rows := cursor.fetchmany(PAGE_SIZE):
             found = ((json.loads(record), json.loads(media)) for record, media in rows)
             meant = ((record, media) for record, media in found if self._is_meant(query, record))
@@ -437,8 +442,9 @@ def _some(row: Row, terms: Iterable[str]) -> str:
     return json.dumps({term: row[term] for term in terms if term in row}, ensure_ascii=False, sort_keys=True)
 
 
-def _key(name: str) -> str:
-    return " ".join(name.casefold().split())
+def name_key(name: str) -> str:
+    """The form in which names are compared: without case, ranks and hybrid signs, as GBIF's canonical names are."""
+    return " ".join(_MARKS.sub(" ", unicodedata.normalize("NFC", name).casefold()).split())
 
 
 def _plain(word: str) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kg2clip.errors import UserError
-from kg2clip.search.darwin_core import is_wanted, read_media, taxon_name
+from kg2clip.search.darwin_core import is_wanted, name_key, read_media, taxon_name
+from kg2clip.search.hits import objects
 from kg2clip.search.kingdoms import Kingdoms, gbif_name, may_be_same
 from kg2clip.search.limits import check_limits
 from kg2clip.search.source import Answers, Hit, Query, Source
@@ -78,8 +79,10 @@ class GbifSearch(Source):
                 },
             )
             yield read_occurrences(page, self._wanted["basis_of_record"])
-            offset += len(page.get("results") or [])
-            if page.get("endOfRecords", True) or not page.get("results"):
+            found = len(objects(page.get("results")))
+            offset += found
+            ended = page.get("endOfRecords")
+            if not found or (ended if isinstance(ended, bool) else found < limit):
                 return
 
     def _match(self, query: Query, answers: Answers) -> str | None:
@@ -115,10 +118,10 @@ def matched_key(answer: Answer, query: Query, kingdom: str | None = None) -> str
     """The key of the taxon that bears exactly a query's name; None for guesses (FUZZY, HIGHERRANK), for no match and
     for a taxon of another kingdom than the entity's.
     """
-    usage, diagnostics = answer.get("usage") or {}, answer.get("diagnostics") or {}
-    name = query["name"].casefold()
-    same = name in (str(usage.get(key)).casefold() for key in ("canonicalName", "name"))
-    theirs = next((one.get("name") for one in answer.get("classification") or [] if one.get("rank") == "KINGDOM"), None)
+    usage, diagnostics = (next(iter(objects([answer.get(key)])), {}) for key in ("usage", "diagnostics"))
+    same = name_key(query["name"]) in (name_key(str(usage.get(key))) for key in ("canonicalName", "name"))
+    classification = objects(answer.get("classification"))
+    theirs = next((one.get("name") for one in classification if one.get("rank") == "KINGDOM"), None)
     meant = may_be_same(kingdom, theirs, bool(query.get("disambiguation")))
     exact = diagnostics.get("matchType") == "EXACT" and same and meant
     return str(usage["key"]) if exact and usage.get("key") else None
@@ -126,8 +129,8 @@ def matched_key(answer: Answer, query: Query, kingdom: str | None = None) -> str
 
 def read_occurrences(page: Answer, bases: Sequence[str]) -> list[Hit]:
     """The pictures of a page of records, in its order; of records that say ABSENT or are of other bases, none."""
-    wanted = (record for record in page.get("results") or [] if is_wanted(record, bases))
-    return [hit for record in wanted for media in record.get("media") or [] if (hit := _read(record, media))]
+    wanted = (record for record in objects(page.get("results")) if is_wanted(record, bases))
+    return [hit for record in wanted for media in objects(record.get("media")) if (hit := _read(record, media))]
 
 
 def _read(record: Answer, media: Answer) -> Hit | None:

@@ -227,7 +227,7 @@ def _status(url: str, contact: str) -> dict[str, Any]:
         raise UserError(f"{url} refuses a request with status {response.status_code}: {said}")
     try:
         status = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         raise web.TransientError("its answer is no JSON") from None
     if not isinstance(status, dict):
         raise web.TransientError("its answer is no JSON object")

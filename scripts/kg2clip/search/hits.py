@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kg2clip import provenance, web
@@ -10,6 +11,8 @@ from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
 from kg2clip.search.source import Hit
 from kg2clip.texts import clean, without_site
+
+INT32, INT64 = 2**31 - 1, 2**63 - 1
 
 
 def hit(
@@ -59,3 +62,23 @@ def hit(
         "retrieved": provenance.now(),
         **more,
     }
+
+
+def objects(value: object) -> list[Mapping[str, Any]]:
+    """The objects of a list (or of a map, which is how some answers write one); what else stands there is left out."""
+    found = list(value.values()) if isinstance(value, Mapping) else value
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def words(value: object) -> str | None:
+    """A text as a source has it; None for null, blanks, numbers and whatever else a field may hold."""
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def whole(value: object, most: int = INT32) -> int | None:
+    """A size as a number, also where it is written as a text; None for what is none."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,18}\s*", value):
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most else None

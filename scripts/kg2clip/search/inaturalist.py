@@ -17,6 +17,7 @@ from kg2clip import provenance
 from kg2clip.errors import IncompleteError, UserError
 from kg2clip.identifiers import candidate_id
 from kg2clip.search import licenses
+from kg2clip.search.hits import INT64, objects, whole, words
 from kg2clip.search.limits import check_limits
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
@@ -81,28 +82,31 @@ class INaturalist(Source):
         last = 0
         while True:
             answer = self._ask(answers, "/observations", {**request, "id_above": str(last)})
-            observations = answer.get("results") or []
+            observations = objects(answer.get("results"))
             fresh: dict[str, Hit] = {}
             for hit in read_observations(observations, self._wanted["photo_size"], self._wanted["licenses"]):
                 if hit["sourceID"] not in seen:
                     fresh.setdefault(hit["sourceID"], hit)
             yield list(fresh.values())
             seen.update(fresh)
-            newest = max((observation["id"] for observation in observations), default=last)
-            if newest <= last or answer.get("total_results", 0) <= len(observations):
+            newest = max((number for one in observations if (number := whole(one.get("id"), INT64))), default=last)
+            if newest <= last or _is_last(answer, len(observations), int(request["per_page"])):
                 return
             last = newest
 
     def _find_taxon(self, query: Query, answers: Answers) -> int | None:
         answer = self._ask(answers, "/taxa", {"q": query["name"], "is_active": "true"})
-        found = [taxon for taxon in answer.get("results") or [] if taxon.get("is_active") is not False]
-        matches = {
-            taxon["id"]: taxon.get("ancestor_ids") or [] for taxon in found if taxon.get("name") == query["name"]
-        }
-        matches = without_descendants(matches)
+        found = [taxon for taxon in objects(answer.get("results")) if taxon.get("is_active") is not False]
+        matches = without_descendants(
+            {
+                number: _ancestor_ids(taxon)
+                for taxon in found
+                if taxon.get("name") == query["name"] and (number := whole(taxon.get("id"), INT64))
+            }
+        )
         if len(matches) > 1 and query["disambiguation"]:
             answer = self._ask(answers, f"/taxa/{','.join(map(str, sorted(matches)))}", {})
-            names = {taxon["id"]: _ancestor_names(taxon) for taxon in answer.get("results") or []}
+            names = {whole(taxon.get("id"), INT64): _ancestor_names(taxon) for taxon in objects(answer.get("results"))}
             word = query["disambiguation"].casefold()
             matches = {taxon: above for taxon, above in matches.items() if word in names.get(taxon, ())}
         return only_match(query, matches)
@@ -116,6 +120,12 @@ class INaturalist(Source):
             )
         # Without a locale attributions come in the language that a server guesses.
         return answers.get(f"{self._wanted['api'].rstrip('/')}{path}", {**parameters, "locale": "en"})
+
+
+def _is_last(answer: Mapping[str, Any], found: int, asked: int) -> bool:
+    """Whether no page comes after this one. A total that is absent, or less than what came, is no total."""
+    total = whole(answer.get("total_results"), INT64)
+    return found < asked if total is None or total < found else total == found
 
 
 def names_taxon(query: Query) -> bool:
@@ -146,33 +156,33 @@ def read_observations(observations: Iterable[Mapping[str, Any]], size: str, want
     return [
         hit
         for observation in observations
-        for photo in observation.get("photos") or []
+        for photo in objects(observation.get("photos"))
         if wanted == "any" or photo.get("license_code") in wanted
         if (hit := _read_photo(observation, photo, size))
     ]
 
 
 def _read_photo(observation: Mapping[str, Any], photo: Mapping[str, Any], size: str) -> Hit | None:
-    address = photo.get("url")
-    if not photo.get("id") or not address or photo.get("hidden"):
+    address, number = words(photo.get("url")), whole(photo.get("id"), INT64)
+    if not number or not address or photo.get("hidden"):
         return None
     code = photo.get("license_code")
-    dimensions = photo.get("original_dimensions") or {}
-    attribution = photo.get("attribution") or ""
+    dimensions: Mapping[str, Any] = next(iter(objects([photo.get("original_dimensions")])), {})
+    attribution = words(photo.get("attribution")) or ""
     creator = clean(read_credit(attribution) or photo.get("attribution_name"))
-    page = observation.get("uri") or f"{SITE}/observations/{observation.get('id')}"
+    page = words(observation.get("uri")) or f"{SITE}/observations/{observation.get('id')}"
     return {
-        **photo_hit(str(photo["id"]), INaturalist.name),
-        "observationID": observation.get("uuid"),
+        **photo_hit(str(number), INaturalist.name),
+        "observationID": words(observation.get("uuid")),
         "occurrenceID": page,  # as GBIF's copy of the record has it
         "accessURI": resize(address, size),
         "originalURI": resize(address, "original"),
         "furtherInformationURL": page,
         "format": media_type(address),
-        "width": dimensions.get("width"),
-        "height": dimensions.get("height"),
+        "width": whole(dimensions.get("width")),
+        "height": whole(dimensions.get("height")),
         "license": "all-rights-reserved" if code is None and "license_code" in photo else licenses.normalize(code),
-        "licenseOriginal": code,
+        "licenseOriginal": words(code),
         "creator": creator,
         "rightsHolder": creator if attribution.startswith("(c)") else None,
     }
@@ -216,10 +226,15 @@ def media_type(address: str) -> str | None:
     return _MEDIA_TYPES.get(re.split("[?#]", address)[0].rpartition(".")[2].lower())
 
 
+def _ancestor_ids(taxon: Mapping[str, Any]) -> list[int]:
+    said = taxon.get("ancestor_ids")
+    return [number for one in said if (number := whole(one, INT64))] if isinstance(said, list) else []
+
+
 def _ancestor_names(taxon: Mapping[str, Any]) -> set[str]:
     names = [
         name
-        for ancestor in taxon.get("ancestors") or []
-        for name in (ancestor.get("name"), ancestor.get("preferred_common_name"))
+        for ancestor in objects(taxon.get("ancestors"))
+        for name in (words(ancestor.get("name")), words(ancestor.get("preferred_common_name")))
     ]
     return {name.casefold() for name in names if name}

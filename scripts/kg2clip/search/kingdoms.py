@@ -24,7 +24,7 @@ def kingdoms_of(entities: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
 
 def gbif_name(kingdom: str | None) -> str | None:
     """What GBIF calls a kingdom; None where that decides nothing."""
-    return _NAMES.get((kingdom or "").casefold())
+    return _NAMES.get(kingdom.casefold()) if isinstance(kingdom, str) else None
 
 
 def may_be_same(ours: str | None, theirs: str | None, ambiguous: bool) -> bool:

@@ -12,6 +12,7 @@ import csv
 import difflib
 import json
 import logging
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -154,7 +155,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Row]]:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return "|".join(str(one) for one in value)
-    return str(value).strip() if value is not None else ""
+    return str(value).strip() if value is not None and value == value else ""  # NaN is not itself
 
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
@@ -300,4 +301,5 @@ class NameIndex:
 
 
 def _key(name: str) -> str:
-    return " ".join(name.replace("_", " ").casefold().split())
+    # A Mac's folders are named in decomposed letters.
+    return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").casefold().split())

@@ -169,6 +169,11 @@ class Answers:
         except web.TransientError:
             self.store.end_call(call, "no end")
             raise
+        except web.RefusedError as error:
+            self.store.end_call(call, error.reason)
+            if error.reason == "bad-url":  # this question is too long; others may be asked
+                raise QueryRefusedError(str(error)) from None
+            raise
         self.store.end_call(call, response.status_code)
         for secret in headers.values():  # a server may say back what it was told
             content = content.replace(secret.encode(), b"***")
@@ -243,7 +248,7 @@ def _parse(url: str, content: bytes) -> dict[str, Any]:
         if b"\\ud" in content.lower():
             # Half a surrogate pair is legal in JSON but not in UTF-8, which all our files are.
             answer = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise web.TransientError("its answer is no JSON") from None
     if not isinstance(answer, dict):
         raise web.TransientError("its answer is no JSON object")

@@ -6,10 +6,12 @@ own (source, sourceID and candidateID): a file that full-text search finds too i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
-from kg2clip.search.commons import PAGE_SIZE, ask, picture_properties, read_pages
+from kg2clip.search.commons import PAGE_SIZE, ask, pages_of, picture_properties, read_pages
+from kg2clip.search.hits import objects
 from kg2clip.search.limits import check_limits
 from kg2clip.search.source import Answers, Hit, Query, Source
 from kg2clip.settings import Settings
@@ -28,8 +30,8 @@ class WikidataImages(Source):
         self._wanted = wanted
         self._titles = {entity: [file_title(name) for name in names or ()] for entity, names in images.items()}
         # Titles of many entities share a call, always in the same groups, so that kept answers serve again.
-        self._all = sorted({title for titles in self._titles.values() for title in titles})
-        self._group = {title: place // PAGE_SIZE for place, title in enumerate(self._all)}
+        self._groups = list(groups_of(title for titles in self._titles.values() for title in titles))
+        self._group = {title: number for number, titles in enumerate(self._groups) for title in titles}
         self._pages: dict[int, dict[str, dict[str, Any]]] = {}
         self._answered: set[str] = set()
 
@@ -50,8 +52,7 @@ class WikidataImages(Source):
     def _find(self, title: str, answers: Answers) -> dict[str, Any] | None:
         group = self._group[title]
         if group not in self._pages:
-            titles = self._all[group * PAGE_SIZE : (group + 1) * PAGE_SIZE]
-            self._pages[group] = self._ask(titles, answers)
+            self._pages[group] = self._ask(self._groups[group], answers)
         return self._pages[group].get(title)
 
     def _ask(self, titles: Sequence[str], answers: Answers) -> dict[str, dict[str, Any]]:
@@ -64,17 +65,36 @@ class WikidataImages(Source):
         pages: dict[str, dict[str, Any]] = {}
         leads: dict[str, str] = {}
         for answer in ask(self._wanted["api"], request, answers):
-            said = answer.get("query", {})
-            for step in (*said.get("normalized", ()), *said.get("redirects", ())):
-                leads[step["from"]] = step["to"]
-            for page in said.get("pages", {}).values():
-                pages[page["title"]] = {**pages.get(page["title"], {}), **page}
+            for said in objects([answer.get("query")]):
+                for step in (*objects(said.get("normalized")), *objects(said.get("redirects"))):
+                    leads[str(step.get("from"))] = str(step.get("to"))
+            for page in pages_of(answer).values():
+                title = str(page.get("title"))
+                pages[title] = {**pages.get(title, {}), **page}
         return {title: pages[end] for title in titles if (end := _follow(title, leads)) in pages}
+
+
+LONGEST = 4000  # characters of the titles of a call as they stand in its address
+
+
+def groups_of(titles: Iterable[str]) -> Iterator[list[str]]:
+    """Titles in order, each once, as many together as a call may name and an address may hold."""
+    group: list[str] = []
+    length = 0
+    for title in sorted(set(titles)):
+        size = len(quote(f"{title}|"))
+        if group and (len(group) == PAGE_SIZE or length + size > LONGEST):
+            yield group
+            group, length = [], 0
+        group.append(title)
+        length += size
+    if group:
+        yield group
 
 
 def file_title(name: str) -> str:
     """A file's title as MediaWiki writes it: blanks for underscores, the first letter large."""
-    plain = " ".join(name.replace("_", " ").split()).removeprefix("File:").strip()
+    plain = " ".join(name.replace("_", " ").replace("|", " ").split()).removeprefix("File:").strip()
     return f"File:{plain[:1].upper()}{plain[1:]}"
 
 

@@ -38,7 +38,7 @@ LINES = {
     ],
     "`Bacteria` -> not the stick insect": [
         (HERE, "test_a_root_that_means_several_taxa_is_asked_back"),
-        ("test_names.py", "test_a_name_is_parted_from_its_author"),
+        ("../test_names.py", "test_a_name_is_parted_from_its_author"),
     ],
     "Cycle in P171 or P279": [
         (HERE, "test_cycles_end_with_a_warning"),
@@ -57,10 +57,10 @@ LINES = {
         (HERE, "test_holes_and_new_ranks_lose_nothing"),
         ("test_taxonomy.py", "test_ncbis_own_slice"),
     ],
-    "Authorship: `Hormosira": [("test_names.py", "test_a_name_is_parted_from_its_author")],
+    "Authorship: `Hormosira": [("../test_names.py", "test_a_name_is_parted_from_its_author")],
     "`Aedes (Stegomyia) aegypti`": [
         (HERE, "test_names_are_parsed_and_what_is_no_taxon_is_counted"),
-        ("test_names.py", "test_what_is_no_taxon_says_why_and_stays_as_it_is"),
+        ("../test_names.py", "test_what_is_no_taxon_says_why_and_stays_as_it_is"),
     ],
     "`O'Brien's` apostrophe": [
         ("test_sparql.py", "test_texts_come_back_from_the_engine_as_they_went"),

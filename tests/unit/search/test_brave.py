@@ -74,7 +74,12 @@ def test_documented_answers_are_read() -> None:
         "title": "Common blackbird & nest", "width": 800, "height": 600,
         "license": "unknown",
     }  # fmt: skip
-    assert (second["title"], second["furtherInformationURL"], second["width"], second["height"]) == (None,) * 4
+    assert (second["title"], second["furtherInformationURL"], second["width"], second["height"]) == (
+        None,
+        None,
+        None,
+        7,
+    )
     assert read_results({"type": "images", "results": []}) == read_results({}) == []
 
 

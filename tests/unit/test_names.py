@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from kg2clip.knowledge.names import CODES, LONGEST, parse
+from kg2clip.names import CODES, LONGEST, parse
 
 PARTS = ("A. ", "A.", "Bcd & ", "de la Bc ", "Bcd-", "et al. ", "Bc, 1900 ", "(Bcd) ", "bus ", "× ", "f. ", "d'")
 
@@ -31,6 +31,23 @@ NAMES = {
     "Aedes (Stegomyia) aegypti": ("Aedes aegypti", ""),
     "Aedes (Stegomyia) aegypti (Linnaeus, 1762)": ("Aedes aegypti", "(Linnaeus, 1762)"),
     "Salvia subgen. Perovskia": ("Salvia subgen. Perovskia", ""),
+    "Bombus (Pyrobombus) hypnorum (Linnaeus, 1758)": ("Bombus hypnorum", "(Linnaeus, 1758)"),
+    # Authors with all that they have.
+    "Amanita caesarea (Scop.:Fr.) Pers.": ("Amanita caesarea", "(Scop.:Fr.) Pers."),
+    "Rhyacophila obliterata McLachlan, 1863": ("Rhyacophila obliterata", "McLachlan, 1863"),
+    "Otiorhynchus sulcatus Čapek & Łomnicki, 1901": ("Otiorhynchus sulcatus", "Čapek & Łomnicki, 1901"),
+    "Andrena hattorfiana (FABRICIUS, 1775)": ("Andrena hattorfiana", "(FABRICIUS, 1775)"),
+    "Delphinus capensis d\u2019Orbigny, [1847]": ("Delphinus capensis", "d\u2019Orbigny, [1847]"),
+    "Larus smithi O'Brien in Jones et al., 1998": ("Larus smithi", "O'Brien in Jones et al., 1998"),
+    "Abies nordmanniana (Steven) Spach ex Boiss.": ("Abies nordmanniana", "(Steven) Spach ex Boiss."),
+    "Helix aspersa O. F. Müller, 1774": ("Helix aspersa", "O. F. Müller, 1774"),
+    "Unio crassus v. Martens, 1890": ("Unio crassus", "v. Martens, 1890"),
+    "Bombus\u00a0lucorum\u200b": ("Bombus lucorum", ""),
+    "†Mammuthus primigenius (Blumenbach, 1799)": ("Mammuthus primigenius", "(Blumenbach, 1799)"),
+    # How widely a species is taken is no part of its name.
+    "Taraxacum officinale agg.": ("Taraxacum officinale", ""),
+    "Rubus fruticosus s. l.": ("Rubus fruticosus", ""),
+    "Pipistrellus pipistrellus sensu lato": ("Pipistrellus pipistrellus", ""),
     # Below the species.
     "Canis lupus familiaris": ("Canis lupus familiaris", ""),
     "Brassica oleracea var. capitata L.": ("Brassica oleracea var. capitata", "L."),
@@ -38,6 +55,10 @@ NAMES = {
     "Lactobacillus delbrueckii ssp. bulgaricus": ("Lactobacillus delbrueckii subsp. bulgaricus", ""),
     "Fusarium oxysporum f. sp. pisi": ("Fusarium oxysporum f. sp. pisi", ""),
     "Abies alba f. pendula": ("Abies alba f. pendula", ""),
+    "Quercus robur L. subsp. robur": ("Quercus robur subsp. robur", ""),
+    "Ilex aquifolium L. f. bacciflava (Weston) Rehder": ("Ilex aquifolium f. bacciflava", "(Weston) Rehder"),
+    "Mentha × piperita nothosubsp. citrata (Ehrh.) Briq.": ("Mentha × piperita nothosubsp. citrata", "(Ehrh.) Briq."),
+    "Brassica oleracea convar. capitata": ("Brassica oleracea convar. capitata", ""),
     # Hybrids, with the sign or the letter.
     "Quercus × rosacea": ("Quercus × rosacea", ""),
     "Quercus x rosacea": ("Quercus × rosacea", ""),
@@ -45,6 +66,8 @@ NAMES = {
     "×Triticosecale": ("× Triticosecale", ""),
     "x Cupressocyparis leylandii": ("× Cupressocyparis leylandii", ""),
     "Mus musculus x Mus spretus": ("Mus musculus × Mus spretus", ""),
+    "Quercus cerris L. × Q. suber L.": ("Quercus cerris × Quercus suber", ""),
+    "Larus argentatus × L. fuscus": ("Larus argentatus × Larus fuscus", ""),
     # Cultivars.
     "Rosa 'Peace'": ("Rosa 'Peace'", ""),
     "Rosa ‘Peace’": ("Rosa 'Peace'", ""),
@@ -54,10 +77,13 @@ NAMES = {
     "[Candida] auris": ("Candida auris", ""),
     '"Bacillus coli" Migula 1895': ("Bacillus coli", "Migula 1895"),
     "Candidatus Phytoplasma mali": ("Phytoplasma mali", ""),
+    "'Candidatus Phytoplasma asteris' Lee et al. 2004": ("Phytoplasma asteris", "Lee et al. 2004"),
     # Epithets that look like something else.
     "Polygonia c-album": ("Polygonia c-album", ""),
     "Coccinella 7-punctata": ("Coccinella 7-punctata", ""),
     "Ia io": ("Ia io", ""),
+    "Hemitaurichthys o'higginsi": ("Hemitaurichthys o'higginsi", ""),
+    "Ranunculus d'urvillei Cheeseman": ("Ranunculus d'urvillei", "Cheeseman"),
     "Apus affinis": ("Apus affinis", ""),
     "Ithomeis aurantiaca satellites": ("Ithomeis aurantiaca satellites", ""),
     "Tenellia poritophages": ("Tenellia poritophages", ""),
@@ -70,6 +96,24 @@ REASONS = {
     "unclassified Apidae": "samples and unclassified",
     "Ovalentaria incertae sedis": "samples and unclassified",
     "Russula sp. 8 KA-2019": "species without a name",
+    "Andrena sp.nov.": "species without a name",
+    "Andrena spA": "species without a name",
+    "Apidae gen. sp.": "species without a name",
+    "Andrena sp. BOLD:AAI4757": "species without a name",
+    "Andrena spec": "species without a name",
+    "Andrena indet.": "species without a name",
+    "Andrena n. sp. 2": "species without a name",
+    "Andrena prox. nigra": "uncertain (cf., aff.)",
+    "Andrena ? nigra": "uncertain (cf., aff.)",
+    "cf. Andrena nigra": "no scientific name",
+    "BOLD:AAI4757": "no scientific name",
+    "Larus argentatus/cachinnans": CODES,
+    "Salmonella enterica serovar Typhimurium": CODES,
+    "Brassica oleracea Gongylodes Group": CODES,
+    "Citrus × aurantium (Sweet Orange Group)": CODES,
+    "Bombus lucorum-complex": CODES,
+    "bat coronavirus RaTG13": "viruses",
+    "uncultured Candidatus Pelagibacter sp.": "samples and unclassified",
     "Bacillus sp. (in: firmicutes)": "species without a name",
     "Astrotricha sp. 'Isabella'": "species without a name",
     "Quercus cf. robur": "uncertain (cf., aff.)",

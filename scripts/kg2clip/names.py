@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 LETTER, SMALL = r"[A-ZÀ-ÖØ-ÞŒŠŽ]", r"[a-zß-öø-ÿœšžëï]"
 GENUS = re.compile(rf"{LETTER}{SMALL}+(?:-{LETTER}?{SMALL}+)*")
-EPITHET = re.compile(rf"(?:\d{{1,3}}-|{SMALL}-)?{SMALL}{SMALL}+(?:['’-]{SMALL}+)*")
+EPITHET = re.compile(rf"(?:\d{{1,3}}-|{SMALL}[-'’])?{SMALL}{SMALL}+(?:['’-]{SMALL}+)*")
 PLAIN = re.compile(r"([A-Z][a-z]+)(?: [a-z]{3,}){1,2}")  # nine names of ten, read without more ado
 NO_TAXON = re.compile(
     r"^(?:uncultured|unclassified|unidentified|unknown|unspecified|undetermined|environmental|mixed|artificial|synthetic|"
@@ -28,13 +28,20 @@ NO_TAXON = re.compile(
 )
 VIRUS = re.compile(r"\b\w*virus(?:es)?\b|\bviroids?\b|\b(?:bacterio|cyano)?phages?\b", re.IGNORECASE)
 ODD = re.compile(f"{NO_TAXON.pattern}|{VIRUS.pattern}", re.IGNORECASE)
-UNNAMED = re.compile(r"(?:n\.|nov\.|gen\.)?\s*(?:sp|spp|species|gen|ssp|subsp)\.?(?:\s|$)")
-OPEN = frozenset({"cf.", "cf", "aff.", "aff", "nr.", "nr"})
+UNNAMED = re.compile(
+    r"(?:n\.|nov\.|gen\.)?\s*(?:(?:sp|spp|species|spec|gen|ssp|subsp|indet)\.?(?:\s|$)|spp?\.?(?=[\d_A-Z]|n\.|nov))"
+)
+OPEN = frozenset({"cf.", "cf", "cfr.", "aff.", "aff", "nr.", "nr", "prox.", "?"})
+WIDELY = re.compile(
+    r",?\s+(?:s\.\s?(?:l|lat|s|str)\.|sensu (?:lato|stricto)|aggr?\.?|aggregate)$"
+)  # how wide a species is
+EXTINCT = "†‡"
 RANKS = {
     "subsp.": "subsp.", "ssp.": "subsp.", "subspecies": "subsp.",
     "var.": "var.", "variety": "var.", "subvar.": "subvar.",
     "f.": "f.", "fo.": "f.", "forma": "f.", "form": "f.", "subf.": "subf.", "morph": "morph", "f.sp.": "f. sp.",
-    "nothosubsp.": "nothosubsp.", "nothovar.": "nothovar.", "pv.": "pv.", "bv.": "bv.",
+    "nothosubsp.": "nothosubsp.", "nothovar.": "nothovar.", "nothof.": "nothof.", "convar.": "convar.",
+    "pv.": "pv.", "bv.": "bv.",
 }  # fmt: skip
 SECTIONS = frozenset(
     {"subg.", "subgen.", "subgenus", "sect.", "section", "subsect.", "ser.", "series"}
@@ -42,23 +49,27 @@ SECTIONS = frozenset(
 # Lower-case words that are no epithets.
 INFORMAL = frozenset({
     "str", "strain", "isolate", "clone", "serovar", "biotype", "genotype", "pathovar", "group", "complex", "lineage",
-    "clade", "type", "race", "population", "hybrid", "and", "et", "ex", "in", "non", "root",
+    "clade", "type", "race", "population", "hybrid", "and", "et", "ex", "in", "non", "nec", "root", "sensu", "apud",
+    "auct", "agg", "cultivar", "grex", "nomen", "hort", "male", "female", "juvenile", "larva", "larvae",
 })  # fmt: skip
 CULTIVAR = re.compile(r"['‘]([^'’\"]+)['’]|\bcv\.?\s+(.+)")
 PARTICLES = frozenset(
     {"de", "del", "della", "der", "des", "di", "da", "do", "dos", "du", "van", "von", "zu", "zur", "la", "le",
-     "ten", "ter", "el", "al", "af", "auf", "y", "'t"}
+     "ten", "ter", "el", "al", "af", "auf", "y", "'t", "van't"}
 )  # fmt: skip
-PERSON = re.compile(
-    rf"(?:[dl]['’])?(?![A-Z]{{3}}){LETTER}(?:[^\W\d_]|[.'’-])*"
-)  # Linnaeus, d'Orbigny, L.f., Saint-Hilaire
-YEAR = re.compile(r"['\"]?(?:1[5-9]|20)\d\d[a-z]?['\"]?(?:-\d{2,4})?")
+# Linnaeus, d'Orbigny, L.f., Saint-Hilaire, L.:Fr., Čapek: any script's letter but a small Latin one.
+PERSON = re.compile(r"(?:[dl]['’])?(?![A-Z]{3})(?![a-zß-öø-ÿ])[^\W\d_](?:[^\W\d_]|[.:'’-])*")
+CAPITALS = re.compile(rf"{LETTER}(?:{LETTER}|['’.-]){{2,}}")  # LINNAEUS, as some write before a year
+DATED = re.compile(r", (?:1[5-9]|20)\d\d\b")
+YEAR = re.compile(r"['\"]?(?:1[5-9]|20)\d\d[a-z]?['\"]?(?:[-/]\d{2,4})?")
+GROUPS = frozenset({"Group", "Grex"})  # of cultivars
 BETWEEN_AUTHORS = PARTICLES | {
     "&", "and", "et", "ex", "in", "non", "nec", "sensu", "apud", "emend.", "al", "al.", "f.", "fil.", "bis", "jr.",
     "nom.", "nud.", "inval.", "illeg.", "ined.", "comb.", "nov.", "sp.", "auct.", "s.", "l.", "s.l.", "s.str.", "str.",
+    "hort.", "p.p.", "em.", "cons.", "press", "sic", "v.", "Jr", "Sr", "Sr.", "II", "III",
 }  # fmt: skip
 
-NO_EPITHETS = INFORMAL | PARTICLES | OPEN | {"spp", "species", "ssp", "subsp", "gen"}
+NO_EPITHETS = INFORMAL | PARTICLES | OPEN | {"spec", "indet", "spp", "species", "ssp", "subsp", "gen"}
 
 CODES = "strains, forms and codes"
 LONGEST = 250  # characters; the longest name of NCBI's animals, fungi and plants has 153
@@ -86,6 +97,8 @@ class Name:
 
 def parse(text: str) -> Name:
     """Take a scientific name apart."""
+    if not text.isprintable():
+        text = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")  # zero width, direction
     if (plain := PLAIN.fullmatch(text)) and NO_EPITHETS.isdisjoint(words := text.split()) and not ODD.search(text):
         return Name(text, genus=plain[1], species=words[1], infraspecific=words[2] if words[2:] else "")
     text = " ".join(unicodedata.normalize("NFC", text).split())
@@ -106,7 +119,8 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        signed = re.sub(r"\s*×\s*|(?:^|(?<=\s))[xX](?=\s)", " × ", text).strip()
+        named = WIDELY.sub("", text).strip(f"{EXTINCT} ")
+        signed = re.sub(r"\s*×\s*|(?:^|(?<=\s))[xX](?=\s)", " × ", named).strip()
         self.rest = re.sub(r" (var|subsp|ssp)\.(?=\w)", r" \1. ", signed).replace("f. sp.", "f.sp.")
         self.doubtful = False
         self.hybrid = False
@@ -135,6 +149,11 @@ class _Parser:
         if self._word() in OPEN:
             return self._none("uncertain (cf., aff.)")
         authorship = self._authorship()
+        if species and (more := self._infraspecific(bare=False)):  # what stood before is the species' author
+            parts += more
+            authorship = self._authorship()
+        if self._sign() and self.rest:
+            return self._formula(genus, " ".join(parts))
         cultivar = self._cultivar()
         if self.rest:
             return self._none(CODES)
@@ -169,9 +188,10 @@ class _Parser:
         return found
 
     def _candidatus(self) -> None:
-        if match := re.match(r"['\"]?(?:Candidatus|Ca\.)\s+", self.rest):
+        if match := re.match(r"(['\"]?)(?:Candidatus|Ca\.)\s+", self.rest):
             self.doubtful = True
             self._take(match.end())
+            self.rest = self.rest.replace(match[1], "", 1) if match[1] else self.rest
 
     def _genus(self) -> str:
         marked = re.match(r"\[([^\]]+)\]|[\"'“‘]([^\"'”’]+)[\"'”’]", self.rest)
@@ -204,7 +224,12 @@ class _Parser:
 
     def _epithet(self) -> str:
         word = self._word().rstrip(",")
-        if not EPITHET.fullmatch(word) or word in INFORMAL or word in PARTICLES:
+        if (
+            not EPITHET.fullmatch(word)
+            or word in INFORMAL
+            or word in PARTICLES
+            or word.endswith(("-complex", "-group"))
+        ):
             return ""
         self._take(len(self._word()))
         return word
@@ -222,7 +247,8 @@ class _Parser:
         return [rank, epithet] if rank else [epithet]
 
     def _formula(self, genus: str, species: str) -> Name:
-        """Mus musculus × Mus spretus."""
+        """Mus musculus × Mus spretus, or M. spretus."""
+        self.rest = re.sub(rf"^{genus[0]}\. ?(?=[a-z])", f"{genus} ", self.rest)
         other = parse(self.rest)
         if other.reason and not EPITHET.fullmatch(self.rest):
             return self._none(CODES)
@@ -231,11 +257,18 @@ class _Parser:
 
     def _authorship(self) -> str:
         taken, persons = [], 0
-        for word in self.rest.split(" "):
+        words = self.rest.split(" ")
+        dated = bool(DATED.search(self.rest))
+        for word, after in zip(words, [*words[1:], ""], strict=True):
             bare = word.strip("()[],;:")
-            person = PERSON.fullmatch(bare) or YEAR.fullmatch(bare) or bare == "nom."
+            if bare in GROUPS:
+                return ""
+            person = any(form.fullmatch(bare) for form in (PERSON, YEAR, *([CAPITALS] if dated else [])))
+            person = person or bare in ("nom.", "hort.", "auct.")
             if bare and not person and bare not in BETWEEN_AUTHORS:
                 break
+            if word in RANKS and EPITHET.fullmatch(after) and after not in NO_EPITHETS:
+                break  # f. of a form, not of a son
             taken.append(word)
             persons += bool(person)
         found = " ".join(taken) if persons else ""
