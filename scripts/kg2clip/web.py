@@ -375,7 +375,7 @@ def retry_after(value: str | None) -> float | None:
     """
     if not value:
         return None
-    if re.fullmatch(r"\s*[0-9]+(\.[0-9]*)?\s*", value):
+    if re.fullmatch(r"\s*[0-9]+\s*", value):
         return float(value)
     try:
         until = parsedate_to_datetime(value)
