@@ -9,9 +9,7 @@ from snakemake.utils import min_version
 min_version("9.20")  # runtime in profiles counts in minutes from here on
 
 
-configfile: "config/config.yaml"
-
-
+include: "rules/config.smk"
 include: "rules/common.smk"
 include: "rules/knowledge.smk"
 include: "rules/queries.smk"

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from snakemake.logging import logger
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
-
 from kg2clip import codehash, console, removals
 from kg2clip import settings as checked
 from kg2clip.download.lanes import batch_names, leftover_names
@@ -102,6 +100,18 @@ def model_files(wildcards):
         return []
     files = ["open_clip_model.safetensors", "open_clip_config.json"]
     return [f"{model_name(wildcards)}/{file}" for file in files]
+
+
+def test_set(wildcards):
+    """The file that says how many shards a test set has."""
+    name = wildcards.benchmark
+    path = Path(BENCHMARKS[name]["path"], "test", "nshards.txt")
+    if not path.is_file():
+        sys.exit(
+            f"error: evaluate.benchmarks.{name}: there is no {path}. Name a test set's folder there; "
+            "scripts/pack_benchmark.py and scripts/prepare_benchmark.py make one"
+        )
+    return path
 
 
 def start_of(experiment):

@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import argparse
 import copy
+import datetime
 import difflib
 import json
+import math
 import os
-from collections.abc import Container
+import re
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+from jsonschema.validators import extend
 
 from kg2clip.errors import UserError
 
@@ -29,9 +35,71 @@ TEXTS = ROOT / "config" / "texts"  # how often which kind of text is drawn, by n
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML was built with libyaml
 ENVIRONMENT = "KG2CLIP_CONFIG"
 MAX_BATCHES = 100  # design 6.1: a small graph of jobs
+MAX_VALUES, MAX_DEPTH = 100_000, 50  # a few lines of YAML with anchors can stand for billions of values
+LARGEST = 2**53  # whole numbers beyond it are none in JSON, Parquet and DuckDB
 SEED = "-seed"  # between an experiment's name and the number of its seed, from the second on
+KINDS = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "keys with values",
+    "null": "null",
+}
 
 Settings = dict[str, Any]
+
+
+def _is_number(checker: Any, value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_integer(checker: Any, value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+FORMATS = FormatChecker(formats=())
+
+
+@FORMATS.checks("uri")
+def _is_web_address(value: Any) -> bool:
+    try:
+        if not isinstance(value, str):
+            return True  # the type says what is wrong
+        parts = urlsplit(value)
+        return bool(
+            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", value)
+        )
+    except ValueError:  # a port beyond 65535, half a bracket
+        return False
+
+
+def _matches(validator: Any, pattern: str, value: Any, rule: Any) -> Iterator[ValidationError]:
+    # The $ of a pattern stands before a last \n too.
+    if isinstance(value, str) and (value.endswith("\n") or not re.search(pattern, value)):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+# JSON Schema takes 3.0 for a whole number, which range() does not, and nan is neither too small nor too large.
+Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    {"pattern": _matches},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_integer}),
+)
+
+
+class _OneOfEach(_LOADER):  # type: ignore[misc, valid-type]
+    """YAML in which a key that stands twice is a mistake: the first of the two would be lost without a word."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f"the key {key.value} stands twice", problem_mark=key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def add_config_option(parser: argparse.ArgumentParser) -> None:
@@ -49,13 +117,46 @@ def load(path: Path | str | None = None) -> Settings:
     if path is None and handed_over:
         return complete(json.loads(handed_over), "the workflow's config")
     path = Path(path or ROOT / "config" / "config.yaml")
+    content = read_yaml(path)
+    return complete({} if content is None else content, str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file of a user's holds.
+
+    Raises:
+        UserError: no such file, one that may not be read, no text, no YAML, a key that stands twice; with the line.
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return yaml.load(text, Loader=_OneOfEach)
     except FileNotFoundError:
         raise UserError(f"there is no config file {path}") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no text in UTF-8. Save it as UTF-8 in your editor") from None
+    except RecursionError:
+        raise UserError(f"{path} is no valid YAML: its values are nested too deeply") from None
+    except yaml.MarkedYAMLError as error:
+        raise UserError(f"{path} is no valid YAML: {_told(error, text)}") from None
+    except (yaml.YAMLError, ValueError) as error:  # a date with a month 13 is a ValueError
         raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
-    return complete(content or {}, str(path))
+
+
+def _told(error: yaml.MarkedYAMLError, text: str) -> str:
+    """Where and what, in one line; a parser sees the mistake late, so the line before counts too."""
+    mark = error.problem_mark or error.context_mark
+    problem = error.problem or error.context or ""
+    if mark is None:
+        return problem
+    lines = text.splitlines()
+    here = lines[mark.line] if mark.line < len(lines) else ""
+    if "\t" in here[: mark.column + 1]:
+        problem = "a tab; indent with spaces"
+    elif problem.startswith("mapping values are not allowed"):
+        problem = "a colon where none may stand; put texts with a colon in quotes, and look at the indentation"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def complete(content: Any, source: str) -> Settings:
@@ -65,14 +166,11 @@ def complete(content: Any, source: str) -> Settings:
         UserError: all mistakes found, one line each, naming the key and what to do.
     """
     schema = read_schema()
-    filled = copy.deepcopy(content)
+    filled = _plain(content, source)
     if isinstance(filled, dict):
         _fill(filled, schema)
         _fill_texts(filled.get("dataset"), source)
-    errors = sorted(
-        Draft202012Validator(schema).iter_errors(filled), key=lambda error: [str(part) for part in error.path]
-    )
-    messages = [_explain(error, schema) for error in errors] or _check_relations(filled)
+    messages = [explain(error, schema) for error in mistakes(filled, schema)] or _check_relations(filled)
     if messages:
         raise UserError("\n".join([f"{source} can't be used:", *(f"  {message}" for message in messages)]))
     for benchmark in filled["evaluate"]["benchmarks"].values():
@@ -92,6 +190,11 @@ def read_schema() -> dict[str, Any]:
     """The JSON schema of the config; one for all, not to be changed."""
     schema: dict[str, Any] = yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=_LOADER)
     return schema
+
+
+def default(key: str) -> Any:
+    """The default of a key, such as `download.lanes`."""
+    return copy.deepcopy(_subschema(read_schema(), key.split("."))["default"])
 
 
 def tracked(settings: Settings, *sections: str) -> Settings:
@@ -116,7 +219,33 @@ def _each_seed(train: Settings) -> dict[str, Settings]:
     return experiments
 
 
+def _plain(content: Any, source: str) -> Any:
+    """A copy in which nothing is shared, every key is text, and a date is the text that stood there.
+
+    Raises:
+        UserError: more values than a config can have.
+    """
+    left = iter(range(MAX_VALUES))
+
+    def copied(value: Any, depth: int) -> Any:
+        if next(left, None) is None or depth > MAX_DEPTH:
+            raise UserError(f"{source} can't be used:\n  it holds more values than a config can have")
+        if isinstance(value, dict):
+            return {str(copied(key, depth)): copied(below, depth + 1) for key, below in value.items()}
+        if isinstance(value, list | tuple):
+            return [copied(below, depth + 1) for below in value]
+        return value.isoformat() if isinstance(value, datetime.date) else value
+
+    return copied(content, 0)
+
+
 def _fill(content: dict[str, Any], schema: dict[str, Any]) -> None:
+    for key in [key for key, value in content.items() if value is None]:
+        own = _subschema(schema, [key])
+        if "default" in own and not _allows(own, "null"):
+            del content[key]  # a key without a value is one that was left out
+        elif own.get("type") == "object":
+            content[key] = {}
     for key, rule in schema.get("properties", {}).items():
         if "default" in rule:
             content.setdefault(key, copy.deepcopy(rule["default"]))
@@ -159,21 +288,88 @@ def _without_untracked(value: Any, schema: dict[str, Any]) -> Any:
     return {key: _without_untracked(value[key], rules[key]) for key in value if not rules[key].get("x-untracked")}
 
 
-def _explain(error: Any, schema: dict[str, Any]) -> str:
-    place = ".".join(str(part) for part in error.absolute_path)
-    rule = _subschema(schema, list(error.absolute_path))
+def mistakes(content: Any, schema: dict[str, Any]) -> list[ValidationError]:
+    """What a schema says against some content, in the order of its keys."""
+    found = Validator(schema, format_checker=FORMATS).iter_errors(content)
+    return sorted(found, key=lambda error: [str(part) for part in error.path])
+
+
+def explain(error: Any, schema: dict[str, Any]) -> str:
+    """A mistake (a ValidationError) in a sentence: which key, what is wrong, what to write."""
+    path = list(error.absolute_path)
+    place, value = ".".join(map(str, path)), error.instance
+    rule = _subschema(schema, path)
     if error.validator == "additionalProperties":
         known = rule.get("properties", {})
-        unknown = [key for key in error.instance if key not in known]
+        unknown = [key for key in value if key not in known]
         return "; ".join(_unknown_key(f"{place}.{key}".lstrip("."), key, list(known)) for key in unknown)
     if error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
+        missing = [key for key in error.validator_value if key not in value]
         names = ", ".join(f"{place}.{key}".lstrip(".") for key in missing)
         return f"{names} is missing: {rule.get('properties', {}).get(missing[0], {}).get('description', 'add it')}"
     if error.validator == "enum":
-        return f"{place} is {error.instance!r}; choose one of: {', '.join(map(str, error.validator_value))}"
-    meaning = rule.get("description", "")
-    return f"{place or 'the config'}: {error.message}. {meaning}".rstrip()
+        return f"{place} is {shown(value)}; choose one of: {', '.join(map(str, error.validator_value))}"
+    meaning = rule.get("description") or _subschema(schema, path[:-1]).get("description", "")
+    if error.validator == "type":
+        wanted = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+        is_taxon = place.startswith("knowledge.roots.") and isinstance(value, int)
+        says = f"write ncbi:{value} for a taxon of NCBI" if is_taxon else _other_kind(value, wanted, rule)
+        return f"{place or 'the config'} is {shown(value)}; {says}. {meaning}".rstrip()
+    if error.validator == "format":
+        says = f"{shown(value)} is no web address; one begins with https:// or http://"
+    elif error.validator == "anyOf":
+        says = f"{shown(value)} can't be taken"
+    else:
+        says = error.message
+    return f"{place or 'the config'}: {says}. {meaning}".rstrip()
+
+
+def shown(value: Any) -> str:
+    """A value for a sentence, as it is written in YAML, shortened."""
+    if value is None:
+        return "empty"
+    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _other_kind(value: Any, wanted: Iterable[str], rule: dict[str, Any]) -> str:
+    """What to write where a value is of another kind than is wanted."""
+    kinds = " or ".join(KINDS[kind] for kind in wanted)
+    advice = ""
+    if "string" in wanted and isinstance(value, bool):
+        advice = ": YAML reads yes, no, on and off as true and false, so put such words in quotes"
+    elif "string" in wanted and isinstance(value, int | float):
+        advice = f': put it in quotes, "{value}"'
+    elif "array" in wanted and isinstance(value, str | int | float):
+        advice = f": write it in brackets, [{value}]"
+    elif "object" in wanted and isinstance(value, str) and ":" in value:
+        advice = ": a space must follow each colon"
+    elif "object" in wanted:
+        known = ", ".join(rule.get("properties", {}))
+        advice = f", such as {known}, below it and further to the right" if known else ""
+    elif isinstance(value, str) and (number := _as_number(value, "number" in wanted)) is not None:
+        advice = f": write {number}, without quotes"
+    elif isinstance(value, float) and value.is_integer():
+        advice = f": write {int(value)}" if abs(value) <= LARGEST else f", {LARGEST:,} at most"
+    elif isinstance(value, int) and not isinstance(value, bool):
+        advice = f", {LARGEST:,} at most"
+    return f"it should be {kinds}{advice}"
+
+
+def _as_number(text: str, fractions: bool) -> int | float | None:
+    """The number that somebody meant: YAML takes 1e-4, 0,5 and what stands in quotes for texts."""
+    try:
+        number = float(text.replace(",", ".") if text.count(",") == 1 else text)
+    except ValueError:
+        return None
+    if number.is_integer() and abs(number) <= LARGEST:
+        return int(number)
+    return number if fractions and math.isfinite(number) else None
+
+
+def _allows(rule: dict[str, Any], kind: str) -> bool:
+    types = rule.get("type", ())
+    return kind in ([types] if isinstance(types, str) else types)
 
 
 def _unknown_key(place: str, key: str, known: list[str]) -> str:
@@ -188,6 +384,13 @@ def _check_relations(settings: Settings) -> list[str]:
     if not knowledge["roots"] and not knowledge["classes"]:
         messages.append(
             "knowledge.roots is missing: name a branch of life there (Apidae), or things in knowledge.classes"
+        )
+    hosts = Counter(host.lower() for lane in lanes.values() for host in {*lane["hosts"]})
+    if twice := [host for host, lanes_of_it in hosts.items() if lanes_of_it > 1]:
+        messages.append(f"download.lanes: {', '.join(twice)} stands in several lanes; leave it in one")
+    if numbers := [root for root in knowledge["roots"] if root.strip().isdigit()]:
+        messages.append(
+            f"knowledge.roots: {numbers[0]} says not whose number it is; ncbi:{numbers[0]} is a taxon of NCBI"
         )
     if "web" not in lanes:
         messages.append("download.lanes has no lane named web, which takes the hosts that no other lane names; add it")

@@ -31,7 +31,20 @@ def test_defaults_reach_into_every_section() -> None:
         ({"dataset": {"licenses": "free"}}, "dataset.licenses is 'free'; choose one of: open, noncommercial, any"),
         ({"knowledge": {}}, "knowledge.roots is missing"),
         ({"project": "a/../b"}, "project: 'a/../b' does not match"),
-        ({"project": 3}, "project: 3 is not of type 'string'"),
+        ({"project": 3}, 'project is 3; it should be text: put it in quotes, "3"'),
+        ({"project": "my bees"}, "such as my_bees"),
+        ({"project": "bees\n"}, "does not match"),
+        ({"contact": "Łukasz"}, "letters without accents"),
+        ({"seed": 10**30}, "it should be a whole number, 9,007,199,254,740,992 at most"),
+        ({"knowledge": {"roots": ["28641"]}}, "ncbi:28641 is a taxon of NCBI"),
+        ({"knowledge": {"roots": ["x"], "endpoint": "qlever.dev"}}, "'qlever.dev' is no web address"),
+        ({"knowledge": {"roots": ["x"], "endpoint": "http://x:99999/"}}, "is no web address"),
+        ({"download": {"lanes": {"web": {"hosts": ["https://a.org/"]}}}}, "without https:// and without a path"),
+        (
+            {"download": {"lanes": {"web": {"hosts": ["a.org"]}, "b": {"hosts": ["A.org"]}}}},
+            "a.org stands in several lanes",
+        ),
+        ({"evaluate": {"prompts": {"mine": 3}}}, "evaluate.prompts.mine: 3 can't be taken. Template sets"),
         ({"seed": -1}, "seed: -1 is less than the minimum of 0"),
         ({"download": {"lanes": {"a": {}}}}, "has no lane named web"),
         ({"download": {"lanes": {"web": {"batches": 99}, "a": {"batches": 2}}}}, "101 batches in all; at most 100"),
@@ -74,6 +87,78 @@ def test_files_that_are_missing_or_no_yaml(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "bad.yaml").write_text("a: [1,\nb: }")
     with pytest.raises(UserError, match=r"bad\.yaml is no valid YAML"):
         settings.load(tmp_path / "bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("knowledge:\n\troots: [x]\n", "line 3, column 1: a tab; indent with spaces"),
+        ("seed: 1\nseed: 2\n", "line 3, column 1: the key seed stands twice"),
+        ("curate:\n  min_side: 1\n  min_side: 2\n", "line 4, column 3: the key min_side stands twice"),
+        ("contact: me: you\n", "line 2, column 12: a colon where none may stand"),
+        ("seed: 2026-13-45\n", "is no valid YAML"),
+        ("knowledge: " + "[" * 3000, "nest"),
+        ("knowledge: {roots: &a [*a]}\n", "more values than a config can have"),
+        ("knowledge: {languages: [no]}\n", "YAML reads yes, no, on and off as true and false"),
+        ("knowledge: {roots: Apidae}\n", "it should be a list: write it in brackets, [Apidae]"),
+        ("knowledge: {roots: [28641]}\n", "knowledge.roots.0 is 28641; write ncbi:28641 for a taxon of NCBI"),
+        ("knowledge: [Apidae]\n", "it should be keys with values, such as endpoint, roots"),
+        ("seed: '3'\n", "seed is '3'; it should be a whole number: write 3, without quotes"),
+        ("seed: three\n", "seed is 'three'; it should be a whole number."),
+        ("search: {per_entity: 1e3}\n", "write 1000, without quotes"),
+        ("search: {per_entity: 300.0}\n", "write 300"),
+        ("search: {per_entity: '2.5'}\n", "it should be a whole number."),
+        ("queries: {fraction: '0,5'}\n", "write 0.5, without quotes"),
+        ("queries: {fraction: .nan}\n", "queries.fraction is NaN; it should be a number"),
+        ("download: {lanes: {web: {requests_per_second: .inf}}}\n", "it should be a number"),
+        ("accept_partial: sure\n", "it should be true or false"),
+    ],
+)
+def test_mistakes_of_yaml_are_named_with_the_line_or_what_to_write(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"project: bees\n{text}" + ("" if "knowledge" in text else "knowledge: {roots: [Apidae]}\n"))
+    with pytest.raises(UserError) as error:
+        settings.load(path)
+    assert sentence in str(error.value) and str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "project, knowledge is missing"),
+        (b"project:bees\n", "a space must follow each colon"),
+        (b"- project: bees\n", "the config is "),
+        ("project: bees # Bienen, schön\n".encode("latin-1"), "is no text in UTF-8"),
+        (b"project: \x00\n", "is no valid YAML"),
+    ],
+)
+def test_files_that_are_no_config(tmp_path: Path, content: bytes, sentence: str) -> None:
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=sentence):
+        settings.load(tmp_path / "config.yaml")
+    with pytest.raises(UserError, match="can't be read: Is a directory"):
+        settings.load(tmp_path)
+
+
+def test_a_few_lines_that_stand_for_billions_of_values_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
+    (tmp_path / "config.yaml").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="more values than a config can have"):
+        settings.load(tmp_path / "config.yaml")
+
+
+def test_what_is_meant_is_taken(tmp_path: Path) -> None:
+    """A key without a value is left out; dates and numbers as names are texts; what two keys share is not mixed up."""
+    (tmp_path / "config.yaml").write_text(
+        "project: bees\nknowledge: {roots: [Apidae], snapshot: 2026-11-01}\ncontact:\ncurate:\n"
+        "search: {sources: {commons: , wikidata: &one {per_query: 5}, gbif: *one}}\n"
+        "train: {experiments: {2024: {recipe: demo}}}\n"
+    )
+    config = settings.load(tmp_path / "config.yaml")
+    assert config["knowledge"]["snapshot"] == "2026-11-01" and config["contact"] == ""
+    assert config["curate"]["min_side"] == 200 and list(config["train"]["experiments"]) == ["2024"]
+    sources = config["search"]["sources"]
+    assert [sources[name]["per_query"] for name in ("commons", "wikidata", "gbif")] == [200, 5, 5]
 
 
 def test_the_workflow_hands_its_config_over(monkeypatch: pytest.MonkeyPatch) -> None:

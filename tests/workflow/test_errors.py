@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -40,6 +41,13 @@ def test_a_typo_in_the_config() -> None:
 
 def test_a_wrong_value() -> None:
     clear(snakemake({**BASE, "dataset": {"licenses": "free"}}, "-n"), "dataset.licenses is 'free'; choose one of: open")
+
+
+def test_a_key_that_stands_twice(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("project: test-errors\nknowledge: {roots: [Bombus]}\nseed: 1\nseed: 2\n")
+    done = snakemake(BASE, "-n", "--configfile", str(path))
+    clear(done, f"{path} is no valid YAML: line 4, column 1: the key seed stands twice")
 
 
 def test_too_many_batches() -> None:

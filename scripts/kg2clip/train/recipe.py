@@ -7,13 +7,12 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import ValidationError
 
 from kg2clip.errors import UserError
 from kg2clip.files import read_json
 from kg2clip.identifiers import stable_hash
-from kg2clip.settings import ROOT, Settings
+from kg2clip.settings import ROOT, Settings, explain, mistakes, read_yaml
 
 RECIPES = ROOT / "config" / "recipes"
 CONFIG = "open_clip_config.json"  # of a model folder
@@ -255,13 +254,10 @@ def _inherited(settings: Settings, start: str, folder: Path, behind: tuple[str, 
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.is_file():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
-        raise UserError(f"there is no recipe {path.stem} in {path.parent}; there are: {known or 'none'}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"there is no recipe {path.stem} in {path.parent}; there are: {known or 'none'}")
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise UserError(f"{path} is no recipe: it must hold keys and values")
     return values
@@ -283,14 +279,13 @@ def _check_values(values: dict[str, Any], place: str) -> None:
         raise UserError(f"{place}: give either model (a name known to open_clip) or model_cfg, not both")
     required = [each.name for each in fields(Recipe) if each.default is MISSING]
     schema = {"type": "object", "properties": KEYS, "required": required}
-    if errors := sorted(Draft202012Validator(schema).iter_errors(values), key=lambda error: list(map(str, error.path))):
-        raise UserError("\n".join([f"{place} can't be used:", *(f"  {_explain(error)}" for error in errors)]))
+    if errors := mistakes(values, schema):
+        raise UserError("\n".join([f"{place} can't be used:", *(f"  {_explain(error, schema)}" for error in errors)]))
     if values["crop_scale"][0] > values["crop_scale"][1] or values["crop_ratio"][0] > values["crop_ratio"][1]:
         raise UserError(f"{place}: crop_scale and crop_ratio are ranges, the smaller value first")
 
 
-def _explain(error: ValidationError) -> str:
-    key = ".".join(str(part) for part in error.absolute_path)
-    if error.validator == "anyOf":
-        return f"{key}: {error.context[0].message}, and it is not null either" if error.context else error.message
-    return f"{key}: {error.message}".removeprefix(": ")
+def _explain(error: ValidationError, schema: dict[str, Any]) -> str:
+    if error.validator == "anyOf" and error.context:
+        return f"{explain(error.context[0], schema).rstrip('.')}; null is allowed too"
+    return explain(error, schema)

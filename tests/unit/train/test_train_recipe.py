@@ -149,10 +149,13 @@ def test_a_misspelt_key_is_told_with_the_closest() -> None:
     ("key", "value", "message"),
     [
         ("batch_size", 0, "batch_size: 0 is less than the minimum"),
-        ("precision", "fp16", "precision: 'fp16' is not one of"),
+        ("precision", "fp16", "precision is 'fp16'; choose one of: fp32, bf16"),
         ("steps", -1, "steps: -1 is less than the minimum"),
         ("crop_scale", [0.9, 0.4], "the smaller value first"),
-        ("lr", "5e-4", "lr: '5e-4' is not of type 'number'"),
+        ("lr", "5e-4", "lr is '5e-4'; it should be a number: write 0.0005, without quotes"),
+        ("lr", float("nan"), "lr is NaN; it should be a number"),
+        ("batch_size", 32.0, "batch_size is 32.0; it should be a whole number: write 32"),
+        ("steps", "many", "steps is 'many'; it should be a whole number; null is allowed too"),
     ],
 )
 def test_values_out_of_their_limits_are_told(key: str, value: object, message: str) -> None:
