@@ -79,11 +79,7 @@ rule decide_pictures:
     params:
         settings=settings("decide_pictures"),
         code=code("decide_pictures"),
-        benchmarks=[
-            f"--benchmark {name}={benchmark['path']}"
-            for name, benchmark in BENCHMARKS.items()
-        ],
     shell:
         "python scripts/decide_pictures.py --candidates {input.candidates} --entities {input.entities} --downloads {input.downloads} {input.leftovers}"
-        " --features {input.features} --fits {input.fits} {params.benchmarks} --workers {threads} --output {output.decisions}"
+        " --features {input.features} --fits {input.fits} --workers {threads} --output {output.decisions}"
         " --provenance {output.provenance} > {log} 2>&1"

@@ -4,7 +4,7 @@
 rule evaluate_model:
     input:
         model=model_files,
-        benchmark=lambda wildcards: f"{BENCHMARKS[wildcards.benchmark]['path']}/test/nshards.txt",
+        benchmark=test_set,
         dataset="<results>/dataset/manifest.parquet",
         entities="<results>/knowledge/entities.parquet",
         decisions="<results>/curate/decisions.parquet",
@@ -28,7 +28,7 @@ rule evaluate_model:
         benchmark_path=subpath(input.benchmark, ancestor=2),
     shell:
         "python scripts/evaluate_model.py --model {params.model} --benchmark-name {wildcards.benchmark}"
-        " --benchmark {params.benchmark_path} --dataset {input.dataset} --entities {input.entities}"
+        " --benchmark {params.benchmark_path:q} --dataset {input.dataset} --entities {input.entities}"
         " --decisions {input.decisions} --output {output.predictions} --threads {threads} --provenance {output.provenance} > {log} 2>&1"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
 
+from kg2clip.operations.doctor import rule_names
 from workflow.small import ROOT, surroundings
 
 # rule: partition, GPUs, CPUs (threads), megabytes, minutes; a change of any is a change for the people who run it.
@@ -24,11 +26,15 @@ SLURM = {
     "fetch_batch": ("cpu", 0, 1, 4000, 1440),
     "fetch_leftovers": ("cpu", 0, 1, 4000, 1440),
     "decode_batch": ("cpu", 0, 2, 4000, 240),
+    "fit_pictures": ("gpu", 1, 4, 32000, 240),
     "decide_pictures": ("cpu", 0, 2, 16000, 240),
     "pack_dataset": ("cpu", 0, 2, 16000, 240),
     "train_model": ("gpu", 1, 8, 64000, 1440),
+    "evaluate_model": ("gpu", 1, 4, 32000, 240),
+    "gather_scores": ("cpu", 0, 1, 8000, 60),
     "make_report": ("cpu", 0, 1, 8000, 60),
 }
+OF_THE_MIRROR = {"score_against_truth"}
 SECONDS, JOBS = 15, 400  # design 6.1
 
 
@@ -58,10 +64,20 @@ def jobs(text: str) -> dict[str, tuple[str, int, int, int, int]]:
 
 
 def test_each_rule_gets_what_the_table_says_on_a_cluster(tmp_path: Path) -> None:
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    config["curate"] = {"fit_model": f"local-dir:{tmp_path}"}
+    benchmark = tmp_path / "my photos" / "set's"  # a path that a shell would take apart
+    config["evaluate"] = {"benchmarks": {"mine": {"path": str(benchmark)}}}
+    (benchmark / "test").mkdir(parents=True)
+    (benchmark / "test" / "nshards.txt").write_text("1")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     # A dry-run would cut all threads to the cores of this machine.
-    found = jobs(dry_run("--configfile", "config/config.yaml", "--profile", "slurm", "--cores", "64"))
+    text = dry_run("--configfile", str(tmp_path / "config.yaml"), "--profile", "slurm", "--cores", "64", "-p")
+    found = jobs(text)
     found.pop("all", None)
     assert found == SLURM
+    assert found.keys() == rule_names() - OF_THE_MIRROR
+    assert f"--benchmark {shlex.quote(str(benchmark))} " in text
 
 
 def test_a_harvest_of_10000_shards_is_few_jobs(tmp_path: Path) -> None:
@@ -89,7 +105,7 @@ def test_the_table_of_partitions_in_the_docs_sends_the_rules_where_it_says(tmp_p
         resources = {"mem_mb": memory, "runtime": minutes, "gpu": gpus, **({"cpus_per_gpu": threads} if gpus else {})}
         job = SimpleNamespace(name=rule, threads=threads, resources=resources)
         chosen[rule] = get_best_partition(partitions, job, logging.getLogger("test"))
-    assert chosen.pop("train_model") == "gpu"
+    assert {chosen.pop(rule) for rule, (_, gpus, *_) in SLURM.items() if gpus} == {"gpu"}
     assert {rule for rule, partition in chosen.items() if partition == "long"} == {
         "search_images",
         "fetch_batch",
