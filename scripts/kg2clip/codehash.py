@@ -8,7 +8,6 @@ other files in those modules' packages (templates, tables).
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def code_files(program: str) -> set[Path]:
     files = {SCRIPTS / f"{program}.py"}
     waiting = list(files)
     while waiting:
-        found = set(_imports(waiting.pop())) - files
+        found = _imports(waiting.pop()) - files
         files.update(found)
         waiting.extend(found)
     packages = {path.parent for path in files if LIBRARY in path.parent.parts and path.parent.name != LIBRARY}
@@ -55,18 +54,30 @@ def _is_data(path: Path) -> bool:
 
 @cache
 def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    """The syntax tree without docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in _statements(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _documented(node):
+            node.body = node.body[1:]
+    return tree
 
 
 @cache
 def _hash(path: Path) -> str:
-    if path.suffix != ".py":
-        return stable_hash(path.read_bytes().hex())
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _documented(node):
-            node.body = node.body[1:]
-    return stable_hash(ast.dump(tree))
+    return stable_hash(ast.dump(_tree(path)) if path.suffix == ".py" else path.read_bytes().hex())
+
+
+def _statements(tree: ast.Module) -> list[ast.AST]:
+    """The module and the statements in it, at whatever depth, without their expressions, which are most of a tree.
+
+    Imports and docstrings stand nowhere else, and every dry-run and job reads the whole library.
+    """
+    found: list[ast.AST] = [tree]
+    for node in found:
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            below = getattr(node, block, None)
+            found.extend(below if isinstance(below, list) else ())  # the body of a lambda or condition is no list
+    return found
 
 
 def _documented(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
@@ -74,15 +85,16 @@ def _documented(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFun
     return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
 
 
-def _imports(path: Path) -> Iterator[Path]:
+@cache
+def _imports(path: Path) -> frozenset[Path]:
     """Files of the library that a file imports, wherever in it."""
-    for node in ast.walk(_tree(path)):
-        names: list[str] = []
+    names: set[str] = set()
+    for node in _statements(_tree(path)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            if name.startswith(f"{LIBRARY}."):
-                place = SCRIPTS.joinpath(*name.split("."))
-                yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
+            names.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+    places = [SCRIPTS.joinpath(*name.split(".")) for name in names if name.startswith(f"{LIBRARY}.")]
+    return frozenset(
+        file for place in places for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()
+    )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,9 +36,13 @@ def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def hash_now() -> str:
-    codehash._tree.cache_clear()
-    codehash._hash.cache_clear()
+    forget()
     return codehash.code_hash("program")
+
+
+def forget() -> None:
+    for known in (codehash._tree, codehash._hash, codehash._imports):
+        known.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -56,6 +64,54 @@ def test_code_counts_comments_do_not(scripts: Path, file: str, old: str, new: st
     assert old in text
     (scripts / file).write_text(text.replace(old, new))
     assert (hash_now() != before) == changes
+
+
+def by_content(function: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """A cache that a changed file does not fool: to parse the tree anew for every change would take a minute."""
+    known: dict[tuple[Path, bytes], Any] = {}
+
+    def cached(path: Path) -> Any:
+        key = path, path.read_bytes()
+        if key not in known:
+            known[key] = function(path)
+        return known[key]
+
+    return cached
+
+
+def test_a_function_of_a_stage_re_runs_the_rules_of_that_stage_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the real tree: in each stage's package a constant is changed, a comment, and a docstring, one after the other."""
+    root = codehash.SCRIPTS
+    stages = {
+        path.stem: set(re.findall(r"^rule (\w+):", path.read_text(), re.MULTILINE))
+        for path in (root.parent / "rules").glob("*.smk")
+    }
+    rules = {rule for own in stages.values() for rule in own}
+    shutil.copytree(root, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(codehash, "SCRIPTS", tmp_path / "scripts")
+    for name in ("_tree", "_hash", "_imports"):
+        monkeypatch.setattr(codehash, name, by_content(getattr(codehash, name).__wrapped__))
+
+    def hashes() -> dict[str, str]:
+        return {rule: codehash.code_hash(rule) for rule in rules}
+
+    before = hashes()
+    for stage, own in stages.items():
+        if not own:
+            continue
+        module = min(
+            file for rule in own for file in codehash.code_files(rule) if file.parent.name == stage and file.suffix == ".py"
+            and file.name != "__init__.py"
+        )  # fmt: skip
+        text = module.read_text()
+        for addition, counts in (("\n# a comment\n", False), ("\nANOTHER = 1\n", True)):
+            module.write_text(text + addition)
+            changed = {rule for rule, value in hashes().items() if value != before[rule]}
+            assert changed <= own and bool(changed) == counts, (stage, module.name, changed)
+        module.write_text(text)
+    assert hashes() == before
 
 
 def test_sections_are_read_without_importing(scripts: Path) -> None:
