@@ -36,6 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kg2clip-bundle-") as scratch:
         source = arguments.bundle if arguments.bundle.is_dir() else bag.unpack(arguments.bundle, Path(scratch))
         target = arguments.output or Path("results") / f"{project_of(source)}-rebuilt"
+        rebuild.check_target(target)
         with only_writer(target):
             silent = make_again(source, target, arguments.contact)
     if silent:

@@ -42,6 +42,7 @@ from kg2clip.mirror.plan import (
 )
 from kg2clip.mirror.shots import MARGIN, Shot, cut_frame
 from kg2clip.mirror.truth import TRUTH
+from kg2clip.processes import die_with_parent
 from kg2clip.progress import Progress
 from kg2clip.settings import Settings
 
@@ -190,12 +191,17 @@ def _draw_pages(folder: Path, collection: str, pages: Sequence[FilePage]) -> dic
         if not page.address and page.fault not in ("dead-host", "not-found"):
             by_picture[page.pictured, page.picture_seed, page.subject].append(page)
     hashes = {}
-    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with _painters() as pool:
         jobs = pool.map(partial(_draw_copies, collection), by_picture, by_picture.values(), chunksize=16)
         for files in Progress(jobs, total=len(by_picture), desc="drawing", unit="pictures"):
             for title, path, content in files:
                 hashes[title] = _write(folder / PICTURES / path.lstrip("/"), content)
     return hashes
+
+
+def _painters() -> ProcessPoolExecutor:
+    """Processes that draw, one for each core."""
+    return ProcessPoolExecutor(os.cpu_count(), initializer=die_with_parent)
 
 
 def _draw_copies(collection: str, key: tuple[str, int, str], pages: list[FilePage]) -> list[tuple[str, str, bytes]]:
@@ -217,7 +223,7 @@ def _draw_copies(collection: str, key: tuple[str, int, str], pages: list[FilePag
 def _draw_others(folder: Path, collection: str, files: Sequence[tuple[str, Shot]]) -> dict[str, str]:
     """Draw photos, given by path and what they show; give their SHA-256 by path."""
     hashes = {}
-    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with _painters() as pool:
         jobs = pool.map(partial(_take, collection), [shot for _, shot in files], chunksize=16)
         for (path, _), content in zip(
             files, Progress(jobs, total=len(files), desc="drawing", unit="photos"), strict=True
@@ -267,7 +273,7 @@ def _write_benchmark(
     shown = sorted({test.label: test.species for test in tests}.items())
     classes = [_by_name(collection)[name] for _, name in shown]
     nodes = graph.name_nodes(graph.collect_taxa([], classes).values())
-    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with _painters() as pool:
         shots = [Shot(test.species, test.picture_seed) for test in tests]
         encoded = list(pool.map(partial(_take, collection), shots, chunksize=16))
     for split in ("dev", "test"):

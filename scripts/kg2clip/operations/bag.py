@@ -6,8 +6,12 @@ Written by hand: PyPI's bagit lists tag files in the order of the file system, s
 from __future__ import annotations
 
 import gzip
+import lzma
 import re
+import shutil
+import stat
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,6 +23,7 @@ from kg2clip.progress import Progress
 
 PAYLOAD, MANIFEST, TAG_MANIFEST = "data", "manifest-sha256.txt", "tagmanifest-sha256.txt"
 TAGS = ("bag-info.txt", "bagit.txt", MANIFEST)
+SPARE_BYTES, MOST_FILES = 10**9, 10**6  # left on the disk by an archive that is unpacked; files that it may hold
 ESCAPES = {"%": "%25", "\n": "%0A", "\r": "%0D"}  # RFC 8493, 2.1.3: what a path in a manifest must not hold as it is
 
 
@@ -45,21 +50,37 @@ def check(bag: Path) -> Iterator[Finding]:
     tags, payload = _read(bag / TAG_MANIFEST), _read(bag / MANIFEST)
     wrong = 0
     for name, sha256 in Progress(sorted({**tags, **payload}.items()), desc="checksums", unit="files"):
-        file = bag / name
-        if not file.is_file() or not file.resolve().is_relative_to(bag.resolve()):
+        if says := _differs(bag, name, sha256):
             wrong += 1
-            yield error(name, "is gone")
-        elif sha256_file(file) != sha256:
-            wrong += 1
-            yield error(name, "is not what was bundled: its SHA-256 is another")
-    for name in sorted(set(_payload(bag)) - set(payload)):
+            yield error(shown(name), says)
+    for name in sorted(set(_everything(bag)) - {*payload, *tags, TAG_MANIFEST}):
         wrong += 1
-        yield error(name, "was not bundled")
+        yield error(shown(name), "was not bundled")
     for name in sorted(set(TAGS) - set(tags)):
         wrong += 1
         yield error(name, f"is not named in {TAG_MANIFEST}")
     if not wrong:
         yield ok("checksums", f"{len(payload)} files are what was bundled")
+
+
+def _differs(bag: Path, name: str, sha256: str) -> str | None:
+    """What is wrong with a file that a manifest names. Nothing outside the bag is read, and no link is followed."""
+    file = bag / name
+    try:
+        if not file.parent.resolve().is_relative_to(bag.resolve()):
+            return "lies outside the bundle"
+        if not stat.S_ISREG(file.lstat().st_mode):
+            return "is no plain file"
+        return None if sha256_file(file) == sha256 else "is not what was bundled: its SHA-256 is another"
+    except FileNotFoundError:
+        return "is gone"
+    except (OSError, ValueError) as failure:  # a name too long, a NUL in it, no right to read
+        return f"can't be read ({failure})"
+
+
+def shown(name: str) -> str:
+    """A name out of a bundle for a terminal: nothing in it may move the cursor or colour the line."""
+    return name if name.isprintable() else repr(name)
 
 
 def pack(bag: Path, archive: Path) -> None:
@@ -82,12 +103,14 @@ def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a bag into a folder; nothing of it can land elsewhere. Returns the bag's own folder.
 
     Raises:
-        UserError: no archive, or not of one folder.
+        UserError: no archive, more than the disk can hold, or not of one folder.
     """
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as failure:
+            for number, member in enumerate(tar):
+                _check_member(archive, folder, member, number)
+                tar.extract(member, folder, filter="data")
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as failure:
         raise UserError(f"{archive} is no whole archive ({failure})") from None
     found = list(folder.iterdir())
     if len(found) != 1 or not found[0].is_dir():
@@ -95,8 +118,26 @@ def unpack(archive: Path, folder: Path) -> Path:
     return found[0]
 
 
+def _check_member(archive: Path, folder: Path, member: tarfile.TarInfo, number: int) -> None:
+    """A bundle holds plain files and folders; a small archive may stand for more than any disk holds."""
+    if not (member.isreg() or member.isdir()):
+        raise UserError(f"{archive} is no bundle: {shown(member.name)} in it is a link or a device")
+    if number >= MOST_FILES:
+        raise UserError(f"{archive} holds more than {MOST_FILES:,} files, which no bundle does")
+    if member.size > shutil.disk_usage(folder).free - SPARE_BYTES:
+        raise UserError(
+            f"the disk of {folder} is too full for {archive}: {shown(member.name)} has {member.size / 1e9:,.1f} GB. "
+            "Set TMPDIR to a folder with more space, or unpack it yourself and name the folder"
+        )
+
+
+def _everything(bag: Path) -> list[str]:
+    """Whatever lies in a bag but folders; links to folders are no folders."""
+    return sorted(path.relative_to(bag).as_posix() for path in bag.rglob("*") if path.is_symlink() or not path.is_dir())
+
+
 def _payload(bag: Path) -> list[str]:
-    return sorted(path.relative_to(bag).as_posix() for path in (bag / PAYLOAD).rglob("*") if path.is_file())
+    return [name for name in _everything(bag) if name.startswith(f"{PAYLOAD}/")]
 
 
 def _lines(hashes: list[tuple[str, str]]) -> str:
@@ -109,15 +150,17 @@ _ESCAPED = str.maketrans(ESCAPES)
 def _read(path: Path) -> dict[str, str]:
     """SHA-256 by file, of a manifest."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # other ends of lines may stand in a name
     except FileNotFoundError:
         raise UserError(f"{path} is gone: nothing says whether the bundle is whole") from None
     except ValueError:
         raise UserError(f"{path} is no text") from None
     found = {}
-    for line in lines:
+    for line in filter(None, (line.removesuffix("\r") for line in lines)):
         entry = re.fullmatch(r"([0-9a-f]{64})  ?(.+)", line)
         if entry is None:
             raise UserError(f"{path} holds a line that names no file: {line[:80]!r}")
-        found[unquote(entry[2])] = entry[1]
+        if (name := unquote(entry[2])) in found:
+            raise UserError(f"{path} names {shown(name)} twice")
+        found[name] = entry[1]
     return found

@@ -101,7 +101,7 @@ def _gather(results: Path, config: Settings, data: Path, choice: Choice) -> str:
 def files_of(results: Path, config: Settings, choice: Choice) -> Iterator[str]:
     """The files of a run that go into its bundle, by their names below its folder."""
     files = {file for step in declared.steps(config) for file in (*step.files, step.provenance)}
-    patterns = (*ALSO, "dataset/*.tar") if choice.pictures else ALSO
+    patterns = (*ALSO, "dataset/*.tar", "dataset/*.index.parquet") if choice.pictures else ALSO
     files |= {path.relative_to(results).as_posix() for pattern in patterns for path in results.glob(pattern)}
     yield from sorted(file for file in files if choice.models or not file.endswith(WEIGHTS))
 

@@ -2,7 +2,8 @@
 
 Only the pictures that were kept are fetched. A picture whose bytes are others than those that were looked at is left
 out: the decision was about another one. Nothing of the bundle's config that reaches into this machine is followed: no
-folder of pictures, no private hosts; and its contact is that of other people.
+folder of pictures, no private hosts; and its contact is that of other people. Nor may it make this machine impolite or
+run out of memory: lanes are not faster than by default, and CEILINGS hold.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from kg2clip import removals, settings, tables
+from kg2clip import removals, settings, tables, web
 from kg2clip.curate.batch import Batch, decode_batch
 from kg2clip.curate.decode import Rules
 from kg2clip.curate.pictures import Examiners
@@ -33,12 +34,19 @@ from kg2clip.download.lanes import batch_names, leftover_names
 from kg2clip.errors import UserError, start_logging
 from kg2clip.files import only_writer, sha256_file, write_text
 from kg2clip.folder import SOURCE as FOLDER
-from kg2clip.operations import bag, bundle
+from kg2clip.operations import bag, bundle, verify
+from kg2clip.processes import be_killed_with_parent, die_with_parent
 from kg2clip.settings import ROOT, Settings
 
 SAME, CHANGED, GONE, SILENT = "same", "changed", "gone", "no answer now"
+KEPT = Path("search", "kept.parquet")  # the candidates to fetch
 WORKERS = 2  # processes that decode, for each lane
 OUTCOMES = (SAME, CHANGED, GONE, SILENT)
+CEILINGS = {
+    "download": {"max_bytes": 300_000_000, "total_timeout": 600, "attempts": 5},
+    "curate": {"max_pixels": 500_000_000},
+}
+LANE_LIMITS = ("connections", "requests_per_second", "megabits_per_second")
 
 
 @dataclass(frozen=True)
@@ -71,11 +79,31 @@ def prepare(bag_folder: Path, folder: Path, contact: str) -> tuple[Place, Settin
     """Write the config and the table of the pictures to fetch.
 
     Raises:
-        UserError: the bundle is not whole, or keeps no picture.
+        UserError: the bundle is not whole, not as a bundle is, or keeps no picture; `folder` holds something else.
     """
     if wrong := [finding for finding in bag.check(bag_folder) if finding.level == "error"]:
         raise UserError(f"the bundle is not whole: {wrong[0].about} {wrong[0].says}. See scripts/verify_bundle.py")
-    data = bag_folder / bag.PAYLOAD
+    try:
+        return _prepare(bag_folder / bag.PAYLOAD, folder, contact)
+    except UserError:
+        raise
+    except verify.UNREADABLE as failure:
+        raise UserError(
+            f"a table of the bundle is not as a bundle's ({failure}). See scripts/verify_bundle.py"
+        ) from None
+
+
+def check_target(folder: Path) -> None:
+    """Refuse a folder that holds something else than an earlier rebuilding: its pictures would be written over.
+
+    Raises:
+        UserError: it does.
+    """
+    if folder.exists() and not (folder / KEPT).is_file() and any(folder.glob("[!.]*")):
+        raise UserError(f"{folder} holds something else than a dataset made again. Name another folder with --output")
+
+
+def _prepare(data: Path, folder: Path, contact: str) -> tuple[Place, Settings]:
     place = Place(data / bundle.RESULTS, folder)
     config = own_config(settings.load(data / bundle.CONFIG), folder.name, contact)
     config["dataset"]["removed"] = str(place.removed)
@@ -85,7 +113,7 @@ def prepare(bag_folder: Path, folder: Path, contact: str) -> tuple[Place, Settin
     wanted = candidates.filter(pc.is_in(candidates["candidateID"], value_set=fetched))
     if not len(wanted):
         raise UserError("the bundle keeps no picture, so there is nothing to make again")
-    tables.write(wanted, tables.CANDIDATES, folder / "search" / "kept.parquet")
+    tables.write(wanted, tables.CANDIDATES, folder / KEPT)
     return place, settings.load(place.config)
 
 
@@ -105,7 +133,14 @@ def own_config(config: Settings, project: str, contact: str) -> Settings:
     own |= {"project": project, "contact": contact, "accept_partial": True}
     sources = {name: source for name, source in config["search"]["sources"].items() if name != FOLDER}
     own["search"]["sources"] = sources or {"wikidata": {}}  # none is asked, but the config must name one
-    own["download"]["private_hosts"] = []
+    own["download"] |= {"private_hosts": [], "respect_opt_out": True}
+    for section, ceilings in CEILINGS.items():
+        own[section] |= {key: min(own[section][key], most) for key, most in ceilings.items()}
+    usual = settings.default("download.lanes").values()
+    fastest = {key: max(lane[key] for lane in usual if key in lane) for key in LANE_LIMITS}
+    for lane in own["download"]["lanes"].values():
+        if not (lane["hosts"] and all(map(web.is_reserved, lane["hosts"]))):  # the mirror's names lead to this machine
+            lane |= {key: min(lane[key], most) for key, most in fastest.items()}
     return own
 
 
@@ -117,15 +152,23 @@ def fetch(place: Place, config: Settings) -> None:
         UserError: no contact, the disk full, a batch of an earlier version.
     """
     lanes = [list(names) for _, names in groupby(batch_names(config), key=lambda name: name.rpartition("-")[0])]
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(lanes), spawn, initializer=start_logging) as pool:
+    with _lane_workers(len(lanes)) as pool:
         for names in (lanes, [[name] for name in leftover_names(config)]):
             for lane in [pool.submit(_fetch_lane, place, config, batches) for batches in names]:
                 lane.result()
 
 
+def _lane_workers(lanes: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(lanes, multiprocessing.get_context("spawn"), initializer=_start)
+
+
+def _start() -> None:
+    die_with_parent()
+    start_logging()
+
+
 def _fetch_lane(place: Place, config: Settings, batches: Sequence[str]) -> None:
-    candidates = place.folder / "search" / "kept.parquet"
+    candidates = place.folder / KEPT
     first_pass = [place.manifest(name) for name in batch_names(config)]
     with Examiners(WORKERS) as examiners:
         for name in batches:
@@ -198,7 +241,7 @@ def pack(place: Place, config: Settings, found: Sequence[Mapping[str, Any]]) -> 
                "--features", *[str(place.features(batch)) for batch in batch_names(config) + leftover_names(config)],
                "--decisions", str(path), "--output-dir", str(place.folder / "dataset"),
                "--provenance", str(place.folder / "provenance" / "pack_dataset.json")]  # fmt: skip
-    if subprocess.run(command).returncode:
+    if subprocess.run(command, preexec_fn=be_killed_with_parent).returncode:
         raise UserError("packing ended with an error, which stands above. The same command goes on from there")
 
 

@@ -28,16 +28,21 @@ def recheck(folder: Path) -> Iterator[Finding]:
     if wrong:
         yield warning("report", "not made again, since files differ")
         return
-    data = folder / bag.PAYLOAD
+    yield from verify.guarded("bundle", _remake(folder / bag.PAYLOAD))
+
+
+def _remake(data: Path) -> Iterator[Finding]:
     config = load_config(data)
     run = verify.Run(data / bundle.RESULTS, config)
     yield from check_code(data)
     yield from verify.check_tables(run)
-    yield from verify.check_scores(run)
-    yield from check_report(data, config)
+    yield from verify.guarded("evaluation", verify.check_scores(run))
+    yield from verify.guarded("report", check_report(data, config))
     if any(run.paths("dataset/*.tar")):
-        yield from verify.check_dataset(run)
-        yield from verify.check_papers(run)
+        yield from verify.guarded("dataset", verify.check_dataset(run))
+        yield from verify.guarded("papers", verify.check_papers(run))
+    if any(run.paths("dataset/*.index.parquet")):
+        yield from verify.guarded("indices", verify.check_indices(run))
 
 
 def load_config(data: Path) -> settings.Settings:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kg2clip import tables, tars
+from kg2clip.dataset import index
 from kg2clip.errors import UserError
 from kg2clip.evaluate.scores import gather
 from kg2clip.files import read_json, sha256_bytes, sha256_file
@@ -32,6 +35,8 @@ Row = Mapping[str, Any]
 TAR_SHA256 = b"kg2clip.tarSHA256"  # of a decoded tar, in the metadata of its shard's table (curate/batch.py)
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 RUN = "start snakemake again"
+# What a file that is not what its name says may lead to. ArrowInvalid and UnicodeDecodeError are ValueErrors.
+UNREADABLE = (UserError, OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,24 @@ def verify(run: Run) -> Iterator[Finding]:
     """
     if not run.folder.is_dir():
         raise UserError(f"there is no folder {run.folder}. Make the results first with: snakemake --profile local")
+    if not os.access(run.folder, os.R_OK | os.X_OK):
+        raise UserError(f"{run.folder} may not be read. Type: chmod u+rx {run.folder}")
     yield from check_presence(run)
     yield from check_tables(run)
-    for check in (check_downloads, check_features, check_dataset, check_papers, check_models, check_scores):
-        try:
-            yield from check(run)
-        except (UserError, OSError, KeyError, pa.ArrowException) as failure:
-            # A table that can't be read: check_tables says which, the others still have their say.
-            yield error(check.__name__.removeprefix("check_"), f"could not be checked: {failure}")
+    yield from check_jsons(run)
+    checks = (check_downloads, check_features, check_counts, check_dataset, check_indices, check_papers, check_models)
+    for check in (*checks, check_scores):
+        yield from guarded(check.__name__.removeprefix("check_"), check(run))
+
+
+def guarded(about: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Findings, and one more where a file can't be read: check_tables says which, the others still have their say."""
+    try:
+        yield from findings
+    except PermissionError as failure:
+        yield error(str(failure.filename or about), "may not be read by you. Type: chmod u+r on it")
+    except UNREADABLE as failure:
+        yield error(about, f"could not be checked: {failure}")
 
 
 def check_presence(run: Run) -> Iterator[Finding]:
@@ -76,6 +91,9 @@ def check_presence(run: Run) -> Iterator[Finding]:
             continue
         for file in missing:
             yield error(str(run.folder / file), f"is gone. To make it again {RUN}")
+        for path in (run.folder / file for file in (*step.files, step.provenance) if file not in missing):
+            if not path.stat().st_size:
+                yield error(str(path), f"is empty. {_remake(path)}")
     if waiting:
         yield warning("steps", f"not done yet: {_some(waiting)}")
     else:
@@ -90,6 +108,9 @@ def check_tables(run: Run) -> Iterator[Finding]:
             with pq.ParquetFile(path) as file:
                 for _ in () if run.quick else file.iter_batches():
                     pass
+        except PermissionError:
+            wrong += 1
+            yield error(str(path), f"may not be read by you. Type: chmod u+r {path}")
         except (pa.ArrowException, OSError) as failure:
             wrong += 1
             yield error(str(path), f"is no whole table ({failure}). {_remake(path)}")
@@ -97,21 +118,44 @@ def check_tables(run: Run) -> Iterator[Finding]:
         yield ok("tables", f"{len(found)} can be read")
 
 
+def check_jsons(run: Run) -> Iterator[Finding]:
+    """Whether every declared JSON file, provenance included, is one."""
+    files = [file for step in declared.steps(run.config) for file in (*step.files, step.provenance)]
+    for path in (run.folder / file for file in files if file.endswith(".json")):
+        try:
+            whole = not path.is_file() or isinstance(read_json(path), dict)
+        except (OSError, ValueError, RecursionError):
+            whole = False
+        if not whole:
+            yield error(str(path), f"is no JSON as the workflow writes it. {_remake(path)}")
+
+
 def check_downloads(run: Run) -> Iterator[Finding]:
     """Fetched pictures in the raw tars, by SHA-256."""
     for manifest in run.paths("download/*.manifest.parquet"):
-        batch = manifest.name.removesuffix(".manifest.parquet")
-        rows = tables.read(manifest, ["candidateID", "shard", "status", "bytes", "sha256"]).to_pylist()
-        stored = [row for row in rows if row["status"] == "success"]
-        if stored and not any(manifest.with_name(batch).glob("*.tar")):
-            if (run.folder / "curate" / f"{batch}.features.parquet").is_file():
-                yield ok(f"download/{batch}", "no raw tars; the decoded ones are what shards are packed from")
-            else:
-                yield error(str(manifest.with_name(batch)), f"the raw tars are gone. {_remake(manifest)}")
-            continue
-        yield from _check_tars(
-            run, f"download/{batch}", _grouped(stored, "shard", manifest.with_name(batch)), _raw_differs, manifest
-        )
+        yield from guarded(str(manifest), _check_download(run, manifest))
+
+
+def _check_download(run: Run, manifest: Path) -> Iterator[Finding]:
+    batch = manifest.name.removesuffix(".manifest.parquet")
+    folder = manifest.with_name(batch)
+    rows = tables.read(manifest, ["candidateID", "shard", "status", "bytes", "sha256"]).to_pylist()
+    stored = [row for row in rows if row["status"] == "success"]
+    if stored and not any(folder.glob("*.tar")):
+        if (run.folder / "curate" / f"{batch}.features.parquet").is_file():
+            yield ok(f"download/{batch}", "no raw tars; the decoded ones are what shards are packed from")
+        else:
+            yield error(str(folder), f"the raw tars are gone. {_remake(manifest)}")
+        return
+    by_tar = _grouped(stored, "shard", folder)
+    yield from _check_tars(run, f"download/{batch}", by_tar, _raw_differs, manifest)
+    yield from _check_strays(folder, by_tar, manifest)
+
+
+def _check_strays(folder: Path, known: Iterable[Path], table: Path) -> Iterator[Finding]:
+    """Tars whose pictures a table lost: the stages leave none that it does not name."""
+    for stray in sorted(set(folder.glob("*.tar")) - set(known)):
+        yield error(str(stray), f"holds pictures that {table.name} does not name. {_remake(table)}")
 
 
 def _raw_differs(run: Run, tar: Path, rows: list[Row]) -> Iterator[str]:
@@ -129,10 +173,14 @@ def _raw_differs(run: Run, tar: Path, rows: list[Row]) -> Iterator[str]:
 def check_features(run: Run) -> Iterator[Finding]:
     """Decoded pictures in their tars: each at its place, and every tar as it was written."""
     for table in run.paths("curate/*.features.parquet"):
-        batch = table.name.removesuffix(".features.parquet")
-        rows = tables.read(table, ["candidateID", "tar", "offset", "size"]).to_pylist()
-        stored = [row for row in rows if row["tar"]]
-        yield from _check_tars(run, f"curate/{batch}", _grouped(stored, "tar", table.parent), _decoded_differs, table)
+        yield from guarded(str(table), _check_batch_of_features(run, table))
+
+
+def _check_batch_of_features(run: Run, table: Path) -> Iterator[Finding]:
+    batch = table.name.removesuffix(".features.parquet")
+    rows = tables.read(table, ["candidateID", "tar", "offset", "size"]).to_pylist()
+    by_tar = _grouped([row for row in rows if row["tar"]], "tar", table.parent)
+    yield from _check_tars(run, f"curate/{batch}", by_tar, _decoded_differs, table)
 
 
 def _decoded_differs(run: Run, tar: Path, rows: list[Row]) -> Iterator[str]:
@@ -158,6 +206,34 @@ def _written_sha256(tar: Path) -> str | None:
     return labels[TAR_SHA256].decode() if TAR_SHA256 in labels else None
 
 
+def check_counts(run: Run) -> Iterator[Finding]:
+    """Whether each row of a table is found again in the next: a table that can be read may still lack some."""
+    wrong = 0
+    for table, expected, source in _expected_rows(run):
+        if (rows := tables.count(table)) != expected:
+            wrong += 1
+            yield error(str(table), f"has {rows:,} rows; {expected:,} are due, says {source.name}. {_remake(table)}")
+    if not wrong:
+        yield ok("counts", "every row is found again in the next table")
+
+
+def _expected_rows(run: Run) -> Iterator[tuple[Path, int, Path]]:
+    """Tables with the number of rows that they must have, and what says so."""
+    for step in declared.steps(run.config):
+        manifest, record = run.folder / step.files[0], run.folder / step.provenance
+        if not step.name.startswith("fetch_") or not manifest.is_file():
+            continue
+        if record.is_file() and "candidates" in (counts := read_json(record)["counts"]):
+            yield manifest, counts["candidates"], record
+        features = run.folder / "curate" / manifest.name.replace(".manifest.", ".features.")
+        if features.is_file():
+            fetched = pc.sum(pc.equal(tables.read(manifest, ["status"])["status"], "success")).as_py() or 0
+            yield features, fetched, manifest
+    decisions, candidates = run.folder / "curate" / "decisions.parquet", run.folder / "search" / "candidates.parquet"
+    if decisions.is_file() and candidates.is_file():
+        yield decisions, tables.count(candidates), candidates
+
+
 def check_dataset(run: Run) -> Iterator[Finding]:
     """Packed pictures in the shards, by SHA-256, and shards that no manifest knows."""
     manifest = run.folder / "dataset" / "manifest.parquet"
@@ -166,7 +242,11 @@ def check_dataset(run: Run) -> Iterator[Finding]:
     rows = tables.read(manifest, ["key", "shard", "offset", "size", "sha256"]).to_pylist()
     shards = _grouped(rows, "shard", manifest.parent)
     yield from _check_tars(run, "dataset", shards, _packed_differs, manifest, "key")
-    for stray in sorted(set(run.paths("dataset/*.tar")) - set(shards)):
+    if not rows:
+        yield error(str(manifest), f"names no picture. {_remake(manifest)}")
+        return
+    known = {*shards, *map(index.path_of, shards)}
+    for stray in sorted({*run.paths("dataset/*.tar"), *run.paths("dataset/*.index.parquet")} - known):
         yield error(str(stray), f"is in no manifest. Type: rm {stray}")
 
 
@@ -179,8 +259,40 @@ def _packed_differs(run: Run, tar: Path, rows: list[Row]) -> Iterator[str]:
             yield row["key"]
 
 
+def check_indices(run: Run) -> Iterator[Finding]:
+    """The index beside each shard: the manifest's rows of it, and the SHA-256 of the whole tar."""
+    manifest = run.folder / "dataset" / "manifest.parquet"
+    if not manifest.is_file():
+        return
+    shards, wrong = Counter(tables.read(manifest, ["shard"])["shard"].to_pylist()), 0
+    for shard, rows in shards.items():
+        tar = manifest.with_name(shard)
+        if (says := _index_differs(run, manifest, tar, rows)) is not None:
+            wrong += 1
+            yield error(str(index.path_of(tar)), f"{says}. {_remake(manifest)}")
+    if not wrong:
+        yield ok("indices", f"{len(shards)} say what the manifest and the shards say")
+
+
+def _index_differs(run: Run, manifest: Path, tar: Path, rows: int) -> str | None:
+    path = index.path_of(tar)
+    if not path.is_file():
+        return "is gone"
+    try:
+        if run.quick:
+            return None if tables.count(path) == rows else f"has not the {rows:,} rows of its shard"
+        known, indexed = index.facts(tar), index.read(tar)
+    except UNREADABLE:
+        return "can't be read"
+    if not indexed.equals(pq.read_table(manifest, filters=[("shard", "=", tar.name)]).replace_schema_metadata(None)):
+        return f"does not say what {manifest.name} says"
+    if known and tar.is_file() and known.sha256 != sha256_file(tar):
+        return f"names another SHA-256 than {tar.name} has"
+    return None
+
+
 def check_papers(run: Run) -> Iterator[Finding]:
-    """The dataset's index, attribution and Croissant description against its manifest and shards."""
+    """The dataset's sizes, attribution and Croissant description against its manifest and shards."""
     folder = run.folder / "dataset"
     manifest = folder / "manifest.parquet"
     if not manifest.is_file():
@@ -226,7 +338,7 @@ def _croissant(path: Path, quick: bool) -> Iterator[tuple[Path, str]]:
     except FileNotFoundError:
         yield path, "is gone"
         return
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         yield path, "can't be read"
         return
     for part in files if quick else Progress(files, desc="checksums of croissant.json", unit="files"):
@@ -242,20 +354,20 @@ def _croissant(path: Path, quick: bool) -> Iterator[tuple[Path, str]]:
 def check_models(run: Run) -> Iterator[Finding]:
     """Weights that are whole and those that were trained, on the dataset and with the recipe of now."""
     for metrics in run.paths("models/*/metrics.json"):
-        weights, experiment, wrong = metrics.with_name("open_clip_model.safetensors"), metrics.parent.name, 0
-        try:
-            facts = read_json(metrics)
-        except ValueError:
-            yield error(str(metrics), f"can't be read. {_remake(metrics)}")
-            continue
-        if weights.is_file() and (says := _weights_differ(weights, facts.get("weightsSHA256"), run.quick)):
-            wrong += 1
-            yield error(str(weights), f"{says}. {_remake(weights)}")
-        for says in _other_hashes(run, experiment, facts):
-            wrong += 1
-            yield error(str(metrics), f"{says}. {_remake(metrics)}")
-        if not wrong:
-            yield ok(f"models/{experiment}", "weights are whole; data and recipe are those of now")
+        yield from guarded(str(metrics), _check_model(run, metrics))
+
+
+def _check_model(run: Run, metrics: Path) -> Iterator[Finding]:
+    weights, experiment, wrong = metrics.with_name("open_clip_model.safetensors"), metrics.parent.name, 0
+    facts = read_json(metrics)
+    if weights.is_file() and (says := _weights_differ(weights, facts.get("weightsSHA256"), run.quick)):
+        wrong += 1
+        yield error(str(weights), f"{says}. {_remake(weights)}")
+    for says in _other_hashes(run, experiment, facts):
+        wrong += 1
+        yield error(str(metrics), f"{says}. {_remake(metrics)}")
+    if not wrong:
+        yield ok(f"models/{experiment}", "weights are whole; data and recipe are those of now")
 
 
 def _weights_differ(path: Path, sha256: str | None, quick: bool) -> str | None:

@@ -13,7 +13,7 @@ import pytest
 from unit.report.conftest import Run, jpeg, make_run, noise_picture, write_tar
 
 from kg2clip import settings, tables
-from kg2clip.dataset import papers
+from kg2clip.dataset import index, papers
 from kg2clip.download.lanes import leftover_names
 from kg2clip.evaluate.scores import gather
 from kg2clip.files import sha256_bytes, sha256_file, write_json, write_text
@@ -55,6 +55,8 @@ def finish(root: Path) -> Run:
     (dataset / "README.md").write_text("# bees\n")
     write_json(dataset / "sizes.json", {"train-00000.tar": len(rows)})
     manifest, date = dataset / "manifest.parquet", datetime(2026, 11, 1, tzinfo=UTC)
+    tar = dataset / "train-00000.tar"
+    index.write(tar, tables.read(manifest), index.Facts("recipe", "keys", sha256_file(tar)))
     papers.write_attribution(manifest, dataset / "attribution.csv")
     papers.write_croissant(manifest, {}, made.settings, date, dataset / "croissant.json")
     for experiment in ("main", "untrained"):

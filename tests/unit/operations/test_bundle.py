@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -103,14 +106,32 @@ def reach_out(packed: Path) -> None:
         file.write(f"{sha256_file('/etc/hostname')}  data/LINK\n{sha256_file('/etc/hostname')}  ../../etc/hostname\n")
 
 
+def name_also(packed: Path, name: str, make: Callable[[Path], object] | None = None) -> None:
+    if make:
+        make(packed / name)
+    with open(packed / bag.MANIFEST, "a") as file:
+        file.write(f"{'0' * 64}  {name}\n")
+
+
 @pytest.mark.parametrize(
     ("damage", "file"),
     [
         (lambda packed: (packed / "data/results/queries/queries.parquet").unlink(), "queries.parquet"),
         (add, "extra.csv"),
         (reach_out, "LINK"),
+        (reach_out, "../../etc/hostname"),
+        (lambda packed: (packed / "data" / "FOLDER").symlink_to("/etc"), "data/FOLDER"),
+        (lambda packed: (packed / "data" / "NOWHERE").symlink_to("nowhere"), "data/NOWHERE"),
+        (lambda packed: (packed / "run.sh").write_text("rm"), "run.sh"),
+        (lambda packed: os.mkfifo(packed / "data" / "PIPE"), "data/PIPE"),
+        (lambda packed: name_also(packed, "data/PIPE", os.mkfifo), "data/PIPE"),
+        (lambda packed: name_also(packed, "data/SAME", lambda path: path.symlink_to("config.yaml")), "data/SAME"),
+        (lambda packed: name_also(packed, "/etc/hostname"), "/etc/hostname"),
+        (lambda packed: name_also(packed, "data/../../x"), "data/../../x"),
+        (lambda packed: name_also(packed, "data/a%00b"), "'data/a\\x00b'"),
+        (lambda packed: name_also(packed, "data/" + "a" * 5000), "a" * 5000),
+        (lambda packed: name_also(packed, "data/\x1b[2Jx"), "'data/\\x1b[2Jx'"),
     ],
-    ids=["gone", "added", "a link to the outside"],
 )
 def test_what_is_gone_or_added_is_named(packed: Path, damage: Callable[[Path], None], file: str) -> None:
     damage(packed)
@@ -159,11 +180,48 @@ def test_a_number_that_does_not_follow_is_found_though_all_checksums_were_made_a
     assert about <= {Path(finding.about).name for finding in wrong(packed)}
 
 
+def rewrite(packed: Path, file: str, content: bytes) -> None:
+    (packed / "data" / file).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "falsify",
+    [
+        lambda packed: rewrite(packed, "code/version.json", b"[]"),
+        lambda packed: rewrite(packed, "code/version.json", b"[" * 100_000),
+        lambda packed: rewrite(packed, "report-pictures.json", b'{"packed x": 3}'),
+        lambda packed: rewrite(packed, "report-pictures.json", b"\xff"),
+        lambda packed: rewrite(packed, "results/provenance/make_report.json", b"{}"),
+        lambda packed: rewrite(packed, "config.yaml", b"project: ../../x\n"),
+        lambda packed: rewrite(packed, "figures/figure-x.svg", b""),
+        lambda packed: rewrite(packed, "results/report/index.html", b"\xff"),
+        lambda packed: shutil.copy(
+            packed / "data/results/queries/queries.parquet", packed / "data/results/search/candidates.parquet"
+        ),
+        lambda packed: shutil.copy(
+            packed / "data/results/queries/queries.parquet", packed / "data/results/evaluation/main/heldout.parquet"
+        ),
+    ],
+)
+def test_a_hostile_bundle_with_true_checksums_gives_a_line_and_no_traceback(
+    packed: Path, falsify: Callable[[Path], object]
+) -> None:
+    falsify(packed)
+    bag.write_tags(packed, {})
+    assert wrong(packed)
+
+
+def test_a_name_that_stands_twice_in_a_manifest_is_refused(packed: Path) -> None:
+    name_also(packed, "data/config.yaml")
+    with pytest.raises(UserError, match=r"names data/config\.yaml twice"):
+        wrong(packed)
+
+
 def test_with_pictures_and_weights_they_are_checked_too(finished: Made, tmp_path: Path) -> None:
     folder = tmp_path / "full"
     bundle(finished.folder, finished.settings, folder, Choice(pictures=True, models=True))
     assert (folder / SHARD).is_file() and (folder / WEIGHTS).is_file()
-    assert wrong(folder) == []
+    assert wrong(folder) == [] and "indices" in {finding.about for finding in recheck(folder)}
     flip(folder / SHARD)
     bag.write_tags(folder, {})
     assert any(finding.about.endswith("train-00000.tar") for finding in wrong(folder))
@@ -208,3 +266,59 @@ def test_the_archive_is_checked_and_one_that_climbs_out_is_refused(
     with pytest.raises(UserError, match="no whole archive"):
         bag.unpack(tmp_path / "evil.tar.gz", tmp_path / "out")
     assert not (tmp_path.parent / "evil").exists()
+
+
+def archive_of(path: Path, *members: tarfile.TarInfo) -> Path:
+    """An archive of headers alone, whatever sizes they tell."""
+    with gzip.open(path, "wb") as packed:
+        for member in members:
+            packed.write(member.tobuf(format=tarfile.PAX_FORMAT))
+        packed.write(bytes(1024))
+    return path
+
+
+def member(name: str, **facts: object) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(name)
+    for key, value in facts.items():
+        setattr(header, key, value)
+    return header
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ([member("b/data/x", size=10**16)], "too full for"),
+        ([member("b/x", type=tarfile.SYMTYPE, linkname="/etc")], "is a link or a device"),
+        ([member("b/x", type=tarfile.LNKTYPE, linkname="../../etc/hostname")], "is a link or a device"),
+        ([member("b/x", type=tarfile.CHRTYPE)], "is a link or a device"),
+        ([member("b/a"), member("b/b"), member("b/c"), member("b/d")], "holds more than 3 files"),
+        ([member("b/x"), member("c/x")], "holds more than one folder"),
+        ([member("x")], "holds more than one folder"),
+        ([], "holds more than one folder"),
+    ],
+)
+def test_an_archive_that_is_a_bomb_or_no_bundle_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: list[tarfile.TarInfo], says: str
+) -> None:
+    monkeypatch.setattr(bag, "MOST_FILES", 3)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match=says):
+        bag.unpack(archive_of(tmp_path / "b.tar.gz", *members), tmp_path / "out")
+
+
+def test_a_torn_archive_is_told(packed: Path, tmp_path: Path) -> None:
+    bag.pack(packed, tmp_path / "b.tar.gz")
+    whole = (tmp_path / "b.tar.gz").read_bytes()
+    half, hurt = len(whole) // 2, io.BytesIO(whole)
+    hurt.seek(half)
+    hurt.write(os.urandom(1000))
+    for number, content in enumerate((whole[:half], hurt.getvalue(), b"", b"no archive")):
+        (tmp_path / "b.tar.gz").write_bytes(content)
+        (tmp_path / f"out{number}").mkdir()
+        try:
+            assert any(
+                found.level == "error"
+                for found in bag.check(bag.unpack(tmp_path / "b.tar.gz", tmp_path / f"out{number}"))
+            )
+        except UserError as told:
+            assert "b.tar.gz" in str(told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import rebuild as program
 from kg2clip import removals, settings, tables, web
 from kg2clip.errors import IncompleteError, UserError
 from kg2clip.files import sha256_bytes
-from kg2clip.operations import rebuild
+from kg2clip.operations import bag, rebuild
 from kg2clip.operations.bundle import Choice, bundle
 
 
@@ -73,6 +74,12 @@ def test_what_is_the_same_is_packed_and_the_rest_is_told(
     with open(target / "pictures.csv", newline="") as file:
         told = {row["candidateID"]: row["outcome"] for row in csv.DictReader(file)}
     assert told == {gone: "gone", changed: "changed", silent: "no answer now"} | dict.fromkeys(same, "same")
+    answers[f"/{silent}.jpg"] = (200, {"Content-Type": "image/jpeg"}, bodies[silent])
+    with scripted_server(lambda path, body: answers.get(path, (404, {}, b""))) as (port, seen):
+        monkeypatch.setenv(web.RESOLVE, json.dumps({"upload.test": f"127.0.0.1:{port}"}))
+        program.main()
+        assert {line.split()[0] for line in seen} - {"/robots.txt"} == {f"/{silent}.jpg"}, "the same command goes on"
+    assert {row["key"] for row in tables.read(target / "dataset" / "manifest.parquet").to_pylist()} == {*same, silent}
 
 
 def test_a_bundles_config_reaches_nothing_here() -> None:
@@ -82,13 +89,47 @@ def test_a_bundles_config_reaches_nothing_here() -> None:
             "contact": "them@x.test",
             "knowledge": {"roots": ["Apidae"]},
             "search": {"sources": {"folder": {"path": "/home/me/pictures"}}},
-            "download": {"private_hosts": ["router.test"]},
+            "download": {
+                "private_hosts": ["router.test"],
+                "respect_opt_out": False,
+                "max_bytes": 10**15,
+                "lanes": {
+                    "web": {"connections": 64, "requests_per_second": 1e6, "megabits_per_second": 1},
+                    "mirror": {"hosts": ["a.test"], "connections": 8},
+                    "both": {"hosts": ["b.test", "b.org"], "connections": 8},
+                },
+            },
+            "curate": {"max_pixels": 10**15},
         },
         "test",
     )
     own = settings.complete(rebuild.own_config(config, "ours", "me@x.test"), "test")
     assert "folder" not in own["search"]["sources"] and own["download"]["private_hosts"] == []
     assert (own["project"], own["contact"]) == ("ours", "me@x.test")
+    lanes = own["download"]["lanes"]
+    assert [lanes["web"][key] for key in rebuild.LANE_LIMITS] == [2, 10, 1]
+    assert (lanes["mirror"]["connections"], lanes["both"]["connections"]) == (8, 2)
+    assert own["download"]["respect_opt_out"] and own["download"]["max_bytes"] == 300_000_000
+    assert own["curate"]["max_pixels"] == 500_000_000
+
+
+def test_what_is_no_rebuilding_is_not_written_over(finished: Made, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds something else"):
+        rebuild.check_target(finished.folder)
+    rebuild.check_target(tmp_path / "new")
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / ".lock").touch()
+    rebuild.check_target(tmp_path / "begun")
+
+
+def test_tables_that_are_none_of_a_bundle_are_told(finished: Made, tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    bundle(finished.folder, finished.settings, target, Choice())
+    results = target / "data" / "results"
+    shutil.copy(results / "search" / "candidates.parquet", results / "curate" / "decisions.parquet")
+    bag.write_tags(target, {})
+    with pytest.raises(UserError, match="a table of the bundle is not as a bundle's"):
+        rebuild.prepare(target, tmp_path / "again", "")
 
 
 def test_what_was_taken_down_before_the_bundle_was_made_is_not_fetched(finished: Made, tmp_path: Path) -> None:

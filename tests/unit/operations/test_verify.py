@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from unit.report.conftest import Run as Made
 
 import verify as program
 from kg2clip import tables
+from kg2clip.errors import UserError
 from kg2clip.files import write_json
 from kg2clip.operations import declared, verify
 from kg2clip.operations.findings import Finding
@@ -60,6 +62,15 @@ def tear(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def shorten(path: Path) -> None:
+    table = tables.read(path)
+    pq.write_table(table.slice(1), path)
+
+
+def empty(path: Path) -> None:
+    pq.write_table(tables.read(path).slice(0, 0), path)
+
+
 DAMAGES: dict[str, tuple[Callable[[Made], object], str, bool]] = {  # what is done; the file named; seen by --quick too
     "a raw byte": (lambda made: flip(made.folder / "download/commons-000/00000.tar", 700), "00000.tar", False),
     "a raw tar": (lambda made: (made.folder / "download/commons-000/00000.tar").write_bytes(b""), "00000.tar", True),
@@ -84,6 +95,18 @@ DAMAGES: dict[str, tuple[Callable[[Made], object], str, bool]] = {  # what is do
     "other data": (lambda made: set_metric(made, "dataHash"), "metrics.json", True),
     "another recipe": (lambda made: set_metric(made, "recipeHash"), "metrics.json", True),
     "a better score": (improve_a_score, "scores.parquet", False),
+    "an index": (lambda made: (made.folder / "dataset/train-00000.index.parquet").unlink(), "train-00000.index.parquet", True),
+    "a row of an index": (lambda made: shorten(made.folder / "dataset/train-00000.index.parquet"), "train-00000.index.parquet", True),
+    "a torn index": (lambda made: tear(made.folder / "dataset/train-00000.index.parquet"), "train-00000.index.parquet", True),
+    "a stray index": (lambda made: (made.folder / "dataset/train-00009.index.parquet").touch(), "train-00009.index.parquet", True),
+    "all rows of a batch": (lambda made: empty(made.folder / "download/commons-000.manifest.parquet"), "00000.tar", True),
+    "features of a picture": (lambda made: shorten(made.folder / "curate/commons-000.features.parquet"), "commons-000.features.parquet", True),
+    "a decision": (lambda made: shorten(made.folder / "curate/decisions.parquet"), "decisions.parquet", True),
+    "all samples": (lambda made: empty(made.folder / "dataset/manifest.parquet"), "manifest.parquet", True),
+    "a file's content": (lambda made: (made.folder / "search/candidates.parquet").write_bytes(b""), "candidates.parquet", True),
+    "no JSON": (lambda made: (made.folder / "provenance/build_queries.json").write_text("{"), "build_queries.json", True),
+    "JSON of another kind": (lambda made: (made.folder / "models/main/metrics.json").write_text("[1]"), "metrics.json", True),
+    "bytes that are no text": (lambda made: (made.folder / "dataset/croissant.json").write_bytes(b"\xff"), "croissant.json", True),
 }  # fmt: skip
 
 
@@ -92,8 +115,8 @@ def test_what_is_gone_or_changed_is_named_with_what_to_type(finished: Made, dama
     hurt, file, seen_by_quick = DAMAGES[damage]
     hurt(finished)
     found = wrong(finished)
-    assert [finding for finding in found if finding.about.endswith(file)], found
-    assert all("rm " in finding.says for finding in found)
+    assert any(finding.about.endswith(file) and "rm " in finding.says for finding in found), found
+    assert all("rm " in finding.says or "could not be checked" in finding.says for finding in found)
     assert bool(wrong(finished, quick=True)) == seen_by_quick
 
 
@@ -103,6 +126,42 @@ def test_an_unreadable_table_is_named_and_the_rest_still_checked(finished: Made)
     flip(finished.folder / "download" / "commons-000" / "00000.tar", 700)
     named = {Path(finding.about).name for finding in wrong(finished)}
     assert {"decisions.parquet", "manifest.parquet", "00000.tar"} <= named
+
+
+def test_a_bad_table_does_not_hide_what_is_wrong_with_the_next(finished: Made) -> None:
+    for batch in ("commons-000", "commons-001"):
+        (finished.folder / "download" / f"{batch}.manifest.parquet").write_bytes(b"")
+    (finished.folder / "curate" / "commons-001" / "00000.tar").unlink()
+    named = {Path(finding.about).name for finding in wrong(finished)}
+    assert {"commons-000.manifest.parquet", "commons-001.manifest.parquet", "00000.tar"} <= named
+
+
+def test_a_batch_that_lost_rows_is_named_by_its_provenance(finished: Made) -> None:
+    manifest = finished.folder / "download" / "commons-000.manifest.parquet"
+    rows = tables.count(manifest)
+    write_json(finished.folder / "provenance" / "fetch_batch.commons-000.json", {"counts": {"candidates": rows + 1}})
+    (found,) = wrong(finished)
+    assert found.about == str(manifest) and f"has {rows} rows; {rows + 1} are due" in found.says
+
+
+def test_a_link_that_leads_nowhere_is_gone_and_a_folder_that_may_not_be_read_is_told(
+    finished: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = finished.folder / "search" / "candidates.parquet"
+    path.unlink()
+    path.symlink_to("nowhere")
+    assert (str(path), "is gone. To make it again start snakemake again") in [
+        (f.about, f.says) for f in wrong(finished)
+    ]
+
+    def refuse(path: object, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(pq, "ParquetFile", refuse)  # root may read everything, so no file's rights would do
+    assert any("may not be read by you. Type: chmod u+r" in finding.says for finding in wrong(finished))
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(UserError, match=r"may not be read. Type: chmod u\+rx"):
+        wrong(finished)
 
 
 def test_a_declared_file_that_is_gone_is_told_from_one_that_is_not_made_yet(finished: Made) -> None:
