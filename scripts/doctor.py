@@ -21,7 +21,7 @@ SECTIONS = ()
 def main() -> None:
     """Parse arguments, check, tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", default="local", metavar="NAME", help="a folder of profiles/ (default: local)")
+    parser.add_argument("--profile", default="local", metavar="NAME", help="as for snakemake (default: local)")
     parser.add_argument("--offline", action="store_true", help="try no connection")
     settings.add_config_option(parser)
     arguments = parser.parse_args()
@@ -43,10 +43,15 @@ def look_over(config: settings.Settings, profile: str, offline: bool) -> Iterabl
     """All checks that need a config that can be read."""
     yield from doctor.check_contact(config)
     yield from doctor.check_keys(config)
+    yield from doctor.check_recipes(config)
+    yield from doctor.check_benchmarks(config)
     yield from doctor.check_baselines(config)
+    yield from doctor.check_place(config)
     yield from doctor.check_disk(config)
     if profile == "local":
         yield from doctor.check_gpu(config)
+    else:
+        yield from doctor.check_home()
     yield from doctor.check_profile(profile, config)
     if not offline:
         yield from doctor.check_reach(config)

@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from build_queries import write_queries
 from kg2clip import settings, tables, web
@@ -36,6 +35,8 @@ def main() -> None:
     parser.add_argument("--entities", type=int, metavar="N", help="plan for N entities and ask nobody")
     settings.add_config_option(parser)
     arguments = parser.parse_args()
+    if arguments.entities is not None and arguments.entities < 1:
+        raise UserError("--entities is the number of entities to plan for: 1 or more")
     config = settings.load(arguments.config)
     results = Path("results") / config["project"]
     plan = make_plan(config, results, arguments.entities)
@@ -48,7 +49,7 @@ def make_plan(config: settings.Settings, results: Path, entities: int | None) ->
     demand = find_demand(config, results, entities)
     found = results / "search" / "candidates.parquet"
     known = found.is_file() and entities is None
-    pictures = pq.read_metadata(found).num_rows if known else demand.entities * config["search"]["per_entity"]
+    pictures = tables.count(found) if known else demand.entities * config["search"]["per_entity"]
     made = {name: calls_made(results / "search" / name) for name in config["search"]["sources"]}
     waiting = {
         name.split("-")[0] for name in searches(config) if not (results / f"search/{name}.hits.parquet").exists()

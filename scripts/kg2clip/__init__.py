@@ -4,3 +4,15 @@ The stages read each other's files, never each other's code. What they share liv
 errors, files (atomic writes, locks), tables (the columns of every table), identifiers, settings (the config),
 web (names, guards and limits of HTTP), progress, provenance.
 """
+
+import sys
+from importlib.util import find_spec
+
+PYTHON = ((3, 11), (3, 13))  # from, up to; img2dataset imports a module that 3.13 dropped
+
+# Said here, since nothing below could be imported to say it.
+_ADVICE = "Type: source .venv/bin/activate (made by: make demo), or activate your conda environment"
+if sys.version_info < PYTHON[0]:
+    sys.exit(f"error: this is Python {sys.version.split()[0]}; kg2clip needs 3.11 or 3.12. {_ADVICE}")
+if find_spec("yaml") is None:
+    sys.exit(f"error: the packages of kg2clip are not installed for {sys.executable}. {_ADVICE}")

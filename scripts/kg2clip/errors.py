@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import Callable
@@ -20,6 +21,15 @@ class IncompleteError(UserError):
     exit_status = 3
 
 
+# What the user can mend about the place where files lie.
+PLACES = {
+    errno.ENOSPC: "the disk is full. Free some space",
+    errno.EDQUOT: "your quota is used up. Free some space",
+    errno.EROFS: "the disk can't be written. Clone kg2clip where it can",
+    errno.EACCES: "you may not open it. Change its rights, or ask for them",
+}
+
+
 def start_logging() -> None:
     """What programs and their helper processes say goes to the standard error, with the time."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
@@ -28,7 +38,8 @@ def start_logging() -> None:
 def run_program(main: Callable[[], None]) -> NoReturn:
     """Run a program's `main` and exit: 0 when done, 1 for a user's mistake, 3 for work left incomplete.
 
-    Only the message of a `UserError` is shown; any other exception is a defect of ours and keeps its traceback.
+    Only the message of a `UserError` is shown, and what is wrong with a disk; any other exception is a defect of ours
+    and keeps its traceback.
     """
     start_logging()
     try:
@@ -36,6 +47,12 @@ def run_program(main: Callable[[], None]) -> NoReturn:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
+    except OSError as error:
+        if error.errno not in PLACES:
+            raise
+        place = error.filename or "a file could not be written"
+        print(f"error: {place}: {PLACES[error.errno]} and run the same command again; nothing is lost", file=sys.stderr)
+        sys.exit(UserError.exit_status)
     except KeyboardInterrupt:
         print("stopped by the user; the next run goes on from here", file=sys.stderr)
         sys.exit(130)

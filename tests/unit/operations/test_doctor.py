@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,9 @@ def test_the_shipped_profile_fits_a_cluster_that_has_its_partitions(slurm: Path)
     write_profile(slurm)
     findings = list(doctor.check_profile("slurm", config(), slurm))
     assert set(levels(findings)) == {"ok"}, told(findings)
+    assert list(doctor.check_profile(str(slurm / "profiles" / "slurm"), config(), slurm)), (
+        "a path, as snakemake takes it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,6 +91,20 @@ def test_the_shipped_profile_fits_a_cluster_that_has_its_partitions(slurm: Path)
             {"set-resources": {"train_model": {"slurm_partition": "debug", "runtime": 60, "mem_mb": 1000}}},
             "can't give 60 minutes (it has 30)",
         ),
+        (
+            {"default-resources": {"slurm_partition": "debug"}},
+            "slurm, pack_dataset: partition debug can't give 240 minutes",
+        ),
+        ({"default-resources": {"slurm_partition": "debug"}}, "slurm, decide_pictures: partition debug can't give"),
+        ({"default-resources": ["slurm_partition=batch", "mem_mb=4000"]}, "no partition batch that is up"),
+        ({"set-resources": ["train_model:slurm_partition=gpu", "train_model:gpu=8"]}, "can't give 8 GPUs"),
+        ({"set-resources": {"train_model": {"slurm_partition": "gpu", "gpu": "8 if big else 4"}}}, "can't give 8 GPUs"),
+        (
+            {"resources": {"lane_wikimedia": 0, "lane_inaturalist": 1, "lane_web": 1}},
+            "lane_wikimedia must be 1 or more",
+        ),
+        ({"set-resource": {}}, "set-resource is no option of snakemake; did you mean set-resources?"),
+        ({"job": 3, "cores": "all"}, "job is no option of snakemake; did you mean jobs?"),
     ],
 )
 def test_what_a_cluster_cannot_give_is_an_error(slurm: Path, changes: dict[str, object], says: str) -> None:
@@ -95,10 +114,56 @@ def test_what_a_cluster_cannot_give_is_an_error(slurm: Path, changes: dict[str, 
     assert len(wrong) >= 1 and says in told(wrong)
 
 
-def test_a_broken_or_unknown_profile_is_told(slurm: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [", "is no valid YAML: line 2"),
+        ("cores: all\n\tjobs: 3\n", "line 2, column 1: a tab"),
+        ("jobs: 1\njobs: 2\n", "the key jobs stands twice"),
+        ("- cores", "holds no keys with values"),
+        ("", "holds no keys with values"),
+        ("cores: all\n1: 2\n", "1 is no option of snakemake"),
+    ],
+)
+def test_a_broken_profile_is_told(slurm: Path, text: str, says: str) -> None:
+    (slurm / "profiles" / "slurm" / "config.yaml").write_text(text)
+    assert says in told(list(doctor.check_profile("slurm", config(), slurm)))
+
+
+def test_an_unknown_profile_is_told_with_those_that_there_are(slurm: Path) -> None:
+    write_profile(slurm)
     assert "known: slurm" in told(list(doctor.check_profile("slrm", config(), slurm)))
-    (slurm / "profiles" / "slurm" / "config.yaml").write_text("a: [")
-    assert "no valid YAML" in told(list(doctor.check_profile("slurm", config(), slurm)))
+
+
+def test_a_controller_that_does_not_answer_is_told(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "ASK_SECONDS", 0.2)
+    write_profile(slurm)
+    (slurm / "sinfo").write_text("#!/bin/sh\nexec sleep 60\n")
+    assert "sinfo gives no answer within 0.2 seconds" in told(list(doctor.check_profile("slurm", config(), slurm)))
+
+
+@pytest.mark.parametrize(
+    ("account", "known", "level", "says"),
+    [
+        ("bees", "bees\nwasps\n", "ok", "bees"),
+        ("BEES", "bees\n", "ok", "BEES"),
+        ("ants", "bees\nwasps\n", "error", "you may not use ants, but: bees, wasps"),
+        (None, "bees\nwasps\n", "warning", "yours are bees, wasps. Set slurm_account to one of them"),
+        (None, "bees\nbees\n", "ok", "bees, your only one"),
+        ("bees", "", "warning", "names no accounts of yours"),
+        (None, "", None, ""),
+    ],
+)
+def test_the_account_is_one_that_you_may_use(
+    slurm: Path, account: str | None, known: str, level: str | None, says: str
+) -> None:
+    write_profile(
+        slurm, **{"default-resources": {"slurm_partition": "cpu", **({"slurm_account": account} if account else {})}}
+    )
+    (slurm / "sacctmgr").write_text(f"#!/bin/sh\nprintf '%s' '{known}'\n")
+    (slurm / "sacctmgr").chmod(0o755)
+    found = [f for f in doctor.check_profile("slurm", config(), slurm) if f.about == "Slurm account"]
+    assert levels(found) == ([level] if level else []) and says in told(found)
 
 
 def test_no_slurm_here_is_an_error(slurm: Path) -> None:
@@ -117,6 +182,8 @@ def test_packages_are_held_against_the_lock(tmp_path: Path) -> None:
     assert levels(findings) == ["error", "warning"]
     assert "no-such-package not installed" in findings[0].says and "PyYAML" in findings[1].says
     assert levels(list(doctor.check_packages())) == ["ok"]
+    lock.write_text('no-such-package==1.0 ; platform_system == "Plan9"\n')
+    assert levels(list(doctor.check_packages(lock))) == ["ok"], "a package of other machines is not missed"
 
 
 def test_a_contact_is_needed_for_public_hosts_only() -> None:
@@ -167,8 +234,67 @@ def test_reach_tries_a_connection_and_says_where_it_fails(monkeypatch: pytest.Mo
         assert levels(list(doctor.check_reach(wanted))) == ["ok", "error"]
 
 
+def test_an_address_that_is_none_is_told() -> None:
+    wanted = config()
+    wanted["knowledge"]["endpoint"] = "http:///"
+    assert "is no web address" in told(list(doctor.check_reach({**wanted, "search": {"sources": {}}})))
+
+
 def test_rules_are_those_of_the_workflow() -> None:
-    assert {"export_entities", "fetch_batch", "train_model"} <= doctor.rule_names()
+    needs = doctor.rule_needs()
+    assert {"export_entities", "fetch_batch", "train_model"} <= needs.keys() == doctor.rule_names()
+    assert needs["pack_dataset"] == {"mem_mb": "16000", "runtime": "240", "cpus_per_task": "2"}
+    assert needs["fetch_batch"] == {"mem_mb": "4000", "runtime": "1440", "cpus_per_task": 1}
+
+
+def test_the_key_of_a_language_model_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"base_url": "http://localhost:8000/v1", "model": "m", "key_variable": "MY_KEY"}
+    wanted = config(knowledge={"roots": ["Apidae"], "language_model": asked})
+    monkeypatch.delenv("MY_KEY", raising=False)
+    assert "warning language model: MY_KEY is not set" in told(list(doctor.check_keys(wanted)))
+    monkeypatch.setenv("MY_KEY", "x")
+    assert not list(doctor.check_keys(wanted))
+
+
+def test_what_a_run_starts_from_is_looked_for(tmp_path: Path) -> None:
+    experiments = {"main": {"recipe": "none"}, "tuned": {"recipe": "demo", "pretrained": f"local-dir:{tmp_path}"}}
+    assert levels(list(doctor.check_recipes(config(train={"experiments": experiments})))) == ["error", "error"]
+    assert not list(doctor.check_recipes(config()))
+    wanted = config(evaluate={"benchmarks": {"mine": {"path": str(tmp_path)}}})
+    assert "prepare_benchmark.py" in told(list(doctor.check_benchmarks(wanted)))
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "nshards.txt").write_text("1")
+    assert not list(doctor.check_benchmarks(wanted))
+
+
+def test_the_folder_is_a_clone_that_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert levels(list(doctor.check_place(config(), tmp_path, tmp_path))) == ["ok"]
+    assert f"type: cd {tmp_path / 'clone'}" in told(list(doctor.check_place(config(), tmp_path, tmp_path / "clone")))
+    (tmp_path / "results").write_text("a file")
+    assert "can't be written" in told(list(doctor.check_place(config(), tmp_path, tmp_path)))
+    monkeypatch.setattr("os.access", lambda *_: False)
+    (tmp_path / "results").unlink()
+    assert levels(list(doctor.check_place(config(), tmp_path, tmp_path))) == ["error"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert levels(list(doctor.check_home(tmp_path / "kg2clip"))) == ["warning"]
+    assert not list(doctor.check_home(tmp_path.parent))
+
+
+def test_the_program_ends_with_a_line_and_the_right_status(tmp_path: Path) -> None:
+    wrong = {"project": "x", "knowledge": {"roots": ["Apidae"]}, "curate": {"min_sid": 1}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(wrong))
+    command = [sys.executable, "scripts/doctor.py", "--offline", "--config", str(tmp_path / "config.yaml")]
+    done = subprocess.run(command, cwd=settings.ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "is no key of the config; did you mean min_side?" in done.stdout
+    assert "1 of 3 findings would stop the run" in done.stdout
+
+
+def test_a_python_without_our_packages_is_told_what_to_type() -> None:
+    command = [sys.executable, "-S", "-E", "-s", str(settings.ROOT / "scripts" / "doctor.py")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "not installed" in done.stderr and "source .venv/bin/activate" in done.stderr
 
 
 def test_a_full_disk_and_a_locked_temporary_folder_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,3 +304,6 @@ def test_a_full_disk_and_a_locked_temporary_folder_are_told(tmp_path: Path, monk
     findings = list(doctor.check_disk(config(), tmp_path))
     assert levels(findings)[0] == "warning" and levels(findings)[-1] == "error"
     assert "TMPDIR" in told(findings)
+    monkeypatch.setattr(doctor, "FULL_GIGABYTES", 10**9)
+    monkeypatch.setattr(doctor, "FULL_INODES", 10**15)
+    assert "error disk" in told(list(doctor.check_disk(config(), tmp_path)))
