@@ -3,7 +3,8 @@
     python scripts/why.py --profile local
 
 In:  the workflow, the config, what is in results/. Out: a line for each rule that has a reason of its own, and what
-follows from it. What re-runs a job: its inputs, its settings (but for addresses, contact and speed), its step's code.
+follows from it. What re-runs a job: its files if they are gone, its inputs, its settings (but for addresses, contact
+and speed), its step's code, its rule, its conda environment.
 """
 
 import argparse

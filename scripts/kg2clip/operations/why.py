@@ -13,6 +13,8 @@ from kg2clip import codehash, removals
 from kg2clip.files import read_json
 from kg2clip.settings import Settings, tracked
 
+# Snakemake writes both values of changed parameters out, whole configs among them.
+PARAMS = re.compile(r"(Params have changed since last execution): .*?(?=; Software environment|$)", re.DOTALL)
 # Rules whose jobs do not follow the code's hash: config train.recipe_version stands for it (design 6.11).
 WITHOUT_CODE = frozenset({"train_model"})
 
@@ -24,6 +26,7 @@ class Job:
     rule: str
     wildcards: str
     reason: str
+    outputs: int = 0  # files that it makes
 
     @property
     def step(self) -> str:
@@ -39,8 +42,10 @@ def read_jobs(said: str) -> list[Job]:
         rule = re.match(r"(?:local)?rule (\w+):", block)
         reason = re.search(r"^    reason: (.*)$", block, re.MULTILINE)
         wildcards = re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)
+        output = re.search(r"^    output: (.*)$", block, re.MULTILINE)
         if rule and rule[1] != "all":
-            jobs.append(Job(rule[1], wildcards[1] if wildcards else "", reason[1] if reason else ""))
+            made = len(output[1].split(", ")) if output else 0
+            jobs.append(Job(rule[1], wildcards[1] if wildcards else "", reason[1] if reason else "", made))
     return jobs
 
 
@@ -63,23 +68,26 @@ def explain(jobs: list[Job], config: Settings, provenance: Path) -> Iterator[str
 def reasons(job: Job, config: Settings, provenance: Path) -> list[str]:
     """A job's own reasons in plain words; none if it only follows from other jobs."""
     words = []
-    if missing := _files(job.reason, "Missing output files"):
-        made = (provenance / f"{job.step}.json").exists()
+    reason = PARAMS.sub(r"\1", job.reason)
+    if missing := _files(reason, "Missing output files"):
+        made = (provenance / f"{job.step}.json").exists() or len(missing) < job.outputs
         words.append(f"{_some(missing)} {'is gone' if len(missing) == 1 else 'are gone'}" if made else "not made yet")
-    if updated := _files(job.reason, "Updated input files"):
+    if updated := _files(reason, "Updated input files"):
         words.append(f"{_some(updated)} {'is' if len(updated) == 1 else 'are'} newer than what was made from it")
-    if "Set of input files has changed" in job.reason:
-        words.append("it has other inputs than last time")
-    if "Params have changed" in job.reason:
-        words.append(_changed(job, config, provenance))
-    if "Code has changed" in job.reason:
-        words.append("its rule was edited")
-    if "incomplete" in job.reason.lower():
+    if "Incomplete output files" in reason:
         words.append("it was stopped before it was done")
-    if "Forced execution" in job.reason:
+    if "Set of input files has changed" in reason:
+        words.append("it has other inputs than last time")
+    if "Params have changed" in reason:
+        words.append(_changed(job, config, provenance))
+    if "Code has changed" in reason:
+        words.append("its rule was edited")
+    if "Software environment definition has changed" in reason:
+        words.append("its conda environment in envs/ was edited")
+    if "Forced execution" in reason:
         words.append("you asked for it")
-    if not words and "updated by another job" not in job.reason:
-        words.append(job.reason or "Snakemake gives no reason")
+    if not words and "updated by another job" not in reason:
+        words.append(reason or "Snakemake gives no reason")
     return words
 
 
@@ -118,7 +126,7 @@ def _value(value: Any) -> str:
 
 def _files(reason: str, kind: str) -> list[str]:
     found = re.search(rf"{kind}: ([^;]*)", reason)
-    return found[1].strip().split(", ") if found else []
+    return [file for file in found[1].strip().split(", ") if file] if found else []
 
 
 def _some(files: list[str]) -> str:

@@ -39,8 +39,8 @@ def config(**changes: object) -> settings.Settings:
 
 def test_jobs_are_read_from_a_dry_run() -> None:
     assert why.read_jobs(DRY_RUN) == [
-        Job("decide_pictures", "", "Params have changed since last execution"),
-        Job("train_model", "experiment=main", "Input files updated by another job: manifest.parquet"),
+        Job("decide_pictures", "", "Params have changed since last execution", 1),
+        Job("train_model", "experiment=main", "Input files updated by another job: manifest.parquet", 1),
     ]
     assert why.read_jobs("Nothing to be done (all requested files are present and up to date).") == []
     assert Job("evaluate_model", "experiment=main, benchmark=cub", "").step == "evaluate_model.main.cub"
@@ -80,6 +80,17 @@ def test_changed_code_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("Set of input files has changed since last execution", "it has other inputs than last time"),
         ("Code has changed since last execution", "its rule was edited"),
         ("Forced execution", "you asked for it"),
+        ("Incomplete output files: a.parquet", "it was stopped before it was done"),
+        (
+            "Software environment definition has changed since last execution",
+            "its conda environment in envs/ was edited",
+        ),
+        ("Updated input files: ; Input files updated by another job: a.parquet; Forced execution", "you asked for it"),
+        (
+            "Params have changed since last execution: Union of exclusive params before and now across all output: "
+            "before: 'Incomplete output files; Code has changed' now: <nothing exclusive> ",
+            "its settings or its code changed",
+        ),
         ("Params have changed since last execution", "its settings or its code changed"),
     ],
 )
@@ -91,6 +102,8 @@ def test_a_deleted_file_is_not_a_file_never_made(tmp_path: Path) -> None:
     provenance.write(tmp_path / "build_queries.json", "build_queries", config(), ("queries",), {})
     job = Job("build_queries", "", "Missing output files: queries.parquet")
     assert why.reasons(job, config(), tmp_path) == ["queries.parquet is gone"]
+    lost = Job("export_entities", "", "Missing output files: provenance/export_entities.json", outputs=2)
+    assert why.reasons(lost, config(), tmp_path) == ["provenance/export_entities.json is gone"]
 
 
 def test_differences_name_keys_that_came_and_went() -> None:
