@@ -5,23 +5,35 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 
+import kg2clip
 from kg2clip import codehash
+from kg2clip.operations.doctor import rule_names
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = {
-    "knowledge": ["export_entities", "build_queries"],
-    "search": ["search_images", "merge_candidates"],
-    "download": ["fetch_batch", "fetch_leftovers"],
-    "curate": ["decode_batch", "decide_pictures", "pack_dataset"],
-    "train": ["train_model", "evaluate_model", "gather_scores"],
-    "report": ["make_report", "score_against_truth"],
-}
+CHANNELS = ["conda-forge", "bioconda", "nodefaults"]
+PYTHON = "3.11"
+TAXONKIT = {"pytaxonkit", "taxonkit"}  # of bioconda alone
+
+
+def programs() -> dict[str, list[str]]:
+    """The programs of all rules, by the environment that the rule names."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for rule, stage in re.findall(
+            r"^rule (\w+):\n(?:(?: .*)?\n)*?    conda:\n +\"../envs/(\w+)\.yaml\"", path.read_text(), re.MULTILINE
+        ):
+            found.setdefault(stage, []).append(rule)
+    return found
+
+
+PROGRAMS = programs()
 
 
 def normal(name: str) -> str:
@@ -61,9 +73,49 @@ def needed(stage: str) -> set[str]:
     return found
 
 
-def test_every_rule_names_a_tested_environment() -> None:
-    named = set(re.findall(r"envs/(\w+)\.yaml", "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))))
-    assert named == set(PROGRAMS) == {path.stem for path in (ROOT / "envs").glob("*.yaml")}
+def test_every_rule_names_an_environment_and_every_environment_is_used() -> None:
+    assert {rule for rules in PROGRAMS.values() for rule in rules} == rule_names()
+    assert set(PROGRAMS) == {path.stem for path in (ROOT / "envs").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("stage", PROGRAMS)
+def test_an_environment_is_written_as_conda_reads_it_with_every_version(stage: str) -> None:
+    text = (ROOT / "envs" / f"{stage}.yaml").read_text()
+    content = yaml.safe_load(text)
+    *plain, pip = content["dependencies"]
+    assert set(content) == {"channels", "dependencies"} and set(pip) == {"pip"}
+    of_bioconda = {line.split("=")[0] for line in plain} & TAXONKIT
+    assert content["channels"] == [name for name in CHANNELS if name != "bioconda" or of_bioconda]
+    assert plain[:2] == [f"python={PYTHON}", "pip"], "pip is named, or conda warns"
+    assert all(re.fullmatch(r"[a-z-]+=[\d.]+", line) for line in plain[2:])
+    assert pip["pip"] == sorted(set(pip["pip"])) and all(
+        re.fullmatch(r"[a-z0-9-]+==[\w.]+", line) for line in pip["pip"]
+    )
+
+
+def test_python_is_the_same_everywhere() -> None:
+    image = (ROOT / "Dockerfile").read_text()
+    assert re.search(r"^FROM \S+/python:([\d.]+)-", image, re.MULTILINE)[1] == PYTHON  # type: ignore[index]
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())
+    versions = [step["with"]["python-version"] for step in workflow["jobs"]["test"]["steps"] if "with" in step]
+    assert versions == [PYTHON]
+    first, beyond = kg2clip.PYTHON
+    assert first <= tuple(map(int, PYTHON.split("."))) < beyond
+    assert f"assert {first} <= sys.version_info < {beyond}" in (ROOT / "Makefile").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["ruff"]["target-version"] == f"py{PYTHON.replace('.', '')}"
+
+
+def test_the_image_is_built_from_files_that_are_there_and_installs_what_make_does() -> None:
+    image = (ROOT / "Dockerfile").read_text()
+    copied = [name for line in re.findall(r"^COPY (.*)$", image, re.MULTILINE) for name in line.split()[:-1]]
+    assert copied == ["envs/pip-lock.txt"] and all((ROOT / name).is_file() for name in copied)
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert not [name for name in copied if any(name.startswith(folder.rstrip("/")) for folder in ignored)]
+    made = re.search(r"pip install (.*) --no-deps -r envs/pip-lock.txt", (ROOT / "Makefile").read_text())
+    assert made and "--no-deps --requirement /tmp/pip-lock.txt" in image
+    instructions = re.findall(r"^([A-Z]+) ", image, re.MULTILINE)
+    assert set(instructions) <= {"FROM", "RUN", "COPY", "ENV", "WORKDIR", "CMD"} and instructions[0] == "FROM"
 
 
 @pytest.mark.parametrize("stage", PROGRAMS)
