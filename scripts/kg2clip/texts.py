@@ -126,7 +126,7 @@ _LICENCE = re.compile(
     re.IGNORECASE,
 )
 LICENCE_LENGTH = 100  # a longer text that speaks of its licence says something else too
-IDENTIFIER = re.compile(r"^Q\d+$")
+IDENTIFIER = re.compile(r"^(?:wd:)?Q\d+$", re.IGNORECASE)
 _GENERIC = re.compile(
     r"(a|alt|an|and|at|available|banner|by|caption|click|default|description|download|enlarge|file|for|free|full|gallery"
     r"|here|icon|images?|img|in|jpe?g|large|logo|main|media|nan|no|none|null|of|on|original|photo(graph(s|y)?|s)?|pic"

@@ -22,6 +22,7 @@ Entity = Mapping[str, Any]
 Query = dict[str, Any]
 Array = np.ndarray[Any, Any]
 
+LONGEST = 250  # characters of a name, as in Wikidata; no source takes many more
 NAME_KINDS = {
     "scientific": ("scientific",),
     "vernacular": ("label", "vernacular", "alias"),
@@ -87,7 +88,7 @@ class Builder:
         if "attribute-noun" in self._wanted["kinds"] and names:
             name, kind = preferred_name(entity, names)
             word = self._word(entity, name)
-            for attribute in islice(_in_turn(entity["attributes"] or []), self._wanted["attributes_per_entity"]):
+            for attribute in islice(_in_turn(spoken_attributes(entity)), self._wanted["attributes_per_entity"]):
                 yield self._query(entity["entityID"], "attribute-noun", name, kind, attribute, word, others)
 
     def _word(self, entity: Entity, name: str) -> str | None:
@@ -127,7 +128,7 @@ class Builder:
 
     def _count_type(self, entity: Entity) -> None:
         if "attribute" in self._wanted["kinds"] and entity["naturalType"] and entity["naturalTypeID"]:
-            for attribute in entity["attributes"] or []:
+            for attribute in spoken_attributes(entity):
                 value = fold(attribute["value"])
                 self._types[value, attribute["category"], entity["naturalTypeID"], entity["naturalType"]] += 1
 
@@ -164,9 +165,21 @@ def spoken_names(entity: Entity, wanted: Iterable[str]) -> Iterator[tuple[str, s
     """The names of the wanted kinds, with their kinds; scientific names without authorship."""
     for kind in wanted:
         for name in entity["names"] or []:
-            text = " ".join((name["text"] or "").split())
-            if name["kind"] in NAME_KINDS[kind] and text and not IDENTIFIER.match(text):
+            if name["kind"] in NAME_KINDS[kind] and (text := _said(name["text"])):
                 yield (text if kind == "vernacular" else bare(text)), kind
+
+
+def spoken_attributes(entity: Entity) -> Iterator[Mapping[str, str]]:
+    """The attributes that have a value."""
+    for attribute in entity["attributes"] or []:
+        if value := _said(attribute["value"]):
+            yield {**attribute, "value": value}
+
+
+def _said(text: str | None) -> str:
+    """A text on one line; empty where it is an identifier, or longer than any name."""
+    line = " ".join((text or "").split())
+    return "" if IDENTIFIER.match(line) or len(line) > LONGEST else line
 
 
 def preferred_name(entity: Entity, names: list[tuple[str, str]]) -> tuple[str, str]:

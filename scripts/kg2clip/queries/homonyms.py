@@ -91,8 +91,8 @@ class Namesakes:
 
         It is the natural type where no namesake shares it ("accentors"), else the common name of the nearest ancestor
         that none shares, else that ancestor's scientific name; where the namesakes share all ancestors, the entity's
-        own scientific name, or its author, or the ancestor that the fewest of them share; for a taxon within its
-        namesake (a subgenus *Bombus* of *Bombus*) its rank.
+        own scientific name, or its author, or the ancestor that the fewest of them share, or its own common name; for a
+        taxon within its namesake (a subgenus *Bombus* of *Bombus*) its rank.
         """
         key = fold(bare(name))
         known = [*self.in_export.get(key, ()), *listed().get(key, ())]
@@ -121,7 +121,7 @@ def tell_apart(entity: Entity, name: str, above: Sequence[Ancestor], others: Seq
     if not any(
         other.own & _keys(ancestor) for other in others for ancestor in above
     ):  # within a namesake the rank says it
-        words += _telling_most(known, others)
+        words += [*_telling_most(known, others), entity["vernacularName"]]
     words.append(entity["taxonRank"])
     return next((word for word in words if word and fold(word) != fold(bare(name))), None)
 

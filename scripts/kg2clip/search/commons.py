@@ -23,6 +23,7 @@ from kg2clip.texts import clean
 
 log = logging.getLogger(__name__)
 
+MAX_CHARACTERS = 300  # of a search (CirrusSearch's $wgCirrusSearchMaxFullTextQueryLength)
 PAGE_SIZE = 50  # the API's limit for pages with properties
 
 
@@ -166,17 +167,23 @@ def _object(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+BITMAPS = "filetype:bitmap"
+
+
 def search_text(query: Query) -> str:
-    """A query in CirrusSearch's words: the name as a phrase, bitmaps only, excluded words behind a minus; characters
-    that are operators there are left out. It knows no parentheses, so that other names would not be a choice.
-    Excluded words stand in quotes, since it stems others: `-painting` would lose the painted lady.
+    """A query in CirrusSearch's words: the name as a phrase, bitmaps only, as many excluded words as fit behind a
+    minus; characters that are operators there are left out. It knows no parentheses, so that other names would not be a
+    choice. Excluded words stand in quotes, since it stems others: `-painting` would lose the painted lady.
 
     Source: https://www.mediawiki.org/wiki/Help:CirrusSearch/Logical_operators
     """
     phrase = f'"{_plain(query["name"])}"'
     wanted = (_plain(query["attribute"] or ""), phrase, _plain(query["disambiguation"] or ""))
-    excluded = (f'-"{plain}"' for word in query.get("excludedWords") or () if (plain := _plain(word)))
-    return " ".join([*filter(None, wanted), *excluded, "filetype:bitmap"])
+    asked = " ".join(filter(None, wanted))
+    for plain in filter(None, map(_plain, query.get("excludedWords") or ())):
+        if len(f'{asked} -"{plain}" {BITMAPS}') <= MAX_CHARACTERS:
+            asked = f'{asked} -"{plain}"'
+    return f"{asked} {BITMAPS}"
 
 
 def _plain(text: str) -> str:

@@ -42,6 +42,7 @@ MEDIA_ROWS = (
     "http://rs.tdwg.org/ac/terms/Multimedia",
     "http://rs.gbif.org/terms/1.0/Image",
 )
+META = re.compile(r"(?!__MACOSX)([^/]+/)?meta\.xml")  # some pack the archive's folder instead of what is in it
 MAX_META = 16 * 2**20  # bytes of meta.xml
 MAX_MEMBER = 2**40  # bytes of an unpacked table; all of GBIF is below that
 MAX_RATIO, RATIO_FROM = 200, 64 * 2**20  # tables shrink 5 to 30 times; more is an attack, once it is big
@@ -88,13 +89,15 @@ class Archive:
         except (OSError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} cannot be opened as a Darwin Core archive ({error})") from None
         names = self._zip.namelist()
-        tables = self._described() if "meta.xml" in names else [self._undescribed(names)]
+        self._folder = next((name.removesuffix("meta.xml") for name in names if META.fullmatch(name)), "")
+        tables = self._described() if f"{self._folder}meta.xml" in names else [self._undescribed(names)]
         self.core, self.extensions = tables[0], tables[1:]
 
     @property
     def doi(self) -> str | None:
         """The DOI that the archive's description (EML) gives, or None."""
-        described = next((name for name in ("metadata.xml", "eml.xml") if name in self._zip.namelist()), None)
+        names = self._zip.namelist()
+        described = next((name for name in ("metadata.xml", "eml.xml") if self._folder + name in names), None)
         if described is None:
             return None
         with self._open(described) as member:
@@ -149,7 +152,7 @@ class Archive:
     def _open(self, name: str) -> Any:
         """A member as a stream. Names are looked up among the members only: a path that leads out finds nothing."""
         try:
-            member = self._zip.getinfo(name)
+            member = self._zip.getinfo(self._folder + name)
         except KeyError:
             raise UserError(f"{self.path} lacks {name[:200]!r}, which its meta.xml names") from None
         # zipfile never gives more than the stated size, so that checking the statement is enough.

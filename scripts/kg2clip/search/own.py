@@ -134,7 +134,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Row]]:
         separator = max(",;\t", key=header.count)
         columns = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
         _check_columns(path, columns)
-        rows = csv.reader(file, delimiter=separator)
+        rows = csv.reader(file, delimiter=separator, strict=True)  # a quote that nobody closes would swallow all rows
         for cells in rows:
             values = {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if cell.strip()}
             if values:

@@ -158,6 +158,14 @@ wd:Q70 wdt:P225 "Erithacus rubecula" ; wdt:P105 wd:Q7432 ; wdt:P171 wd:Q69 ; wdt
 wd:Q71 wdt:P225 "Turdus migratorius" ; wdt:P105 wd:Q7432 ; wdt:P171 wd:Q69 ; wdt:P1843 "robin"@en .
 wd:Q72 wdt:P13176 wd:Q70, wd:Q71 ; rdfs:label "robin bird"@en .
 wd:Q80 owl:sameAs wd:Q69 .
+
+# Names with signs that nobody sees, identifiers in other forms, a count that is none, a picture that is no address.
+wd:Q89 wdt:P225 "Cyanus" ; wdt:P105 wd:Q34740 ; wdt:P171 wd:Q4 .
+wd:Q90 wdt:P225 "Cyanus\u00a0segetum\u200b" ; wdt:P105 wd:Q7432 ; wdt:P171 wd:Q89 ; wdt:P1420 wd:Q91 ; wdt:P462 wd:Q92, wd:Q93 ;
+  rdfs:label "http://www.wikidata.org/entity/Q90"@en ; skos:altLabel "wd:Q90"@en, "corn\u200bflower"@en, "\u202Ebluet"@en ;
+  wdt:P1843 "bl\u0065\u0301"@fr ; wdt:P18 "Corn flower.jpg" ; <http://wikiba.se/ontology#sitelinks> "many" .
+wd:Q91 wdt:P225 "Centaurea cyanus L., 1753" .
+wd:Q92 rdfs:label "Q92"@en . wd:Q93 rdfs:label "blue"@en .
 """
 
 
@@ -243,6 +251,18 @@ def test_no_identifier_is_ever_a_name(graph: Endpoint) -> None:
     nameless, named = found["wd:Q41"], found["wd:Q43"]
     assert (nameless["vernacularName"], named["vernacularName"]) == (None, "mulling bug")
     assert [name["text"] for name in nameless["names"]] == ["Anonymus nullus"]
+
+
+def test_names_lose_what_nobody_sees_and_odd_values_are_none(graph: Endpoint) -> None:
+    found, _ = export(graph, "Cyanus", languages=["en", "fr"])
+    flower = found["wd:Q90"]
+    names = [(name["kind"], name["text"]) for name in flower["names"]]
+    assert names == [
+        ("scientific", "Cyanus segetum"), ("synonym", "Centaurea cyanus"), ("alias", "bluet"), ("vernacular", "bl\u00e9"),
+        ("alias", "cornflower"),
+    ]  # fmt: skip
+    assert [attribute["value"] for attribute in flower["attributes"]] == ["blue"]
+    assert (flower["images"], flower["sitelinks"]) == (["Corn flower.jpg"], 0)
 
 
 ODD_ROOTS = {

@@ -87,6 +87,35 @@ def test_a_broken_answer_is_asked_again(endpoint, broken: Answer, streamed: bool
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        None,
+        [],
+        "x",
+        {"item": None},
+        {"item": {"value": "x:1"}},
+        {"item": {"type": "uri"}},
+        {"item": {"type": "uri", "value": 5}},
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_rows_of_another_form_are_told(endpoint, row: object, streamed: bool) -> None:
+    graph, _ = endpoint((200, JSON, json.dumps({"head": {}, "results": {"bindings": [row]}}).encode()))
+    with pytest.raises(IncompleteError, match="has the form of SPARQL JSON, but not its rows"):
+        list(graph.stream("SELECT 1", expected=1)) if streamed else graph.select("SELECT 1")
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b"<head" * 200_000, b"a" * 900_000])
+@pytest.mark.parametrize("status", [200, 500, 400])
+def test_an_answer_that_is_built_to_take_time_takes_none(endpoint, body: bytes, status: int) -> None:
+    graph, _ = endpoint((status, {}, body))
+    started = time.monotonic()
+    with pytest.raises(UserError):
+        graph.select("SELECT 1")
+    assert time.monotonic() - started < 5
+
+
 def test_for_ever_broken_is_incomplete_and_names_the_address(endpoint) -> None:
     graph, _ = endpoint((503, {}, b""))
     with pytest.raises(IncompleteError, match=r"http://graph\.test/query does not answer: status 503"):

@@ -102,6 +102,15 @@ def test_entities_without_names_or_ancestors_are_no_error(build) -> None:
     assert build([]) == []
 
 
+def test_names_and_attributes_that_say_nothing_make_no_query(build) -> None:
+    names = [(None, "label"), ("", "label"), (" \n", "alias"), ("Q123", "label"), ("q5", "alias"), ("wd:Q7", "alias")]
+    attributes = [(None, "colour"), ("", "colour"), ("Q55", "colour"), (" spotted\nwings ", "pattern")]
+    odd = entity("wd:Q1", [*names, ("x" * 300, "alias"), ("a  b", "label")], [], attributes)
+    assert texts(build([odd]), "wd:Q1") == ["a b", "spotted wings a b"]
+    typed = {**odd, "naturalType": "birds", "naturalTypeID": "wd:Q9"}
+    assert texts(build([typed], kinds=["attribute"]), "wd:Q9") == ["spotted wings birds"]
+
+
 def test_more_entities_than_one_batch_keep_their_order(build) -> None:
     many = [entity(f"wd:Q{number:05d}", [(f"Genus s{number}", "scientific")], [EUKARYOTA]) for number in range(4_500)]
     found = [row["entityID"] for row in build(many)]

@@ -74,6 +74,13 @@ def test_a_taxon_within_its_namesake_says_its_rank_and_the_upper_one_nothing(bui
     assert texts(build([subgenus]), "wd:Q8") == ["Bombus subgenus"]
 
 
+def test_what_nothing_above_tells_apart_its_own_common_name_does(build) -> None:
+    alone = entity("wd:Q1", [("Pica", "scientific"), ("magpie", "label")], [], vernacularName="magpie", taxonRank=None)
+    plant = entity("wd:Q2", [("Pica", "scientific")], [ancestor("Plantae", "plants", "kingdom")])
+    rows = build([alone, plant])
+    assert (texts(rows, "wd:Q1"), texts(rows, "wd:Q2")) == (["Pica magpie", "magpie"], ["Pica plants"])
+
+
 def test_a_common_name_of_two_birds(build) -> None:
     robins = [
         entity(f"wd:Q{number}", [(name, "scientific"), ("robin", "label")], [ancestor(family, common), EUKARYOTA])

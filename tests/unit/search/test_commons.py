@@ -81,6 +81,13 @@ def test_the_name_is_a_phrase_and_operators_are_no_words() -> None:
     assert search_text(unwanted) == '"Turdus merula" -"drawing" -"vector" filetype:bitmap'
 
 
+def test_a_search_is_no_longer_than_it_may_be() -> None:
+    long = {**query("x" * 250), "excludedWords": ["drawing", "a" * 40, "map"]}
+    assert search_text(long) == f'"{"x" * 250}" -"drawing" -"map" filetype:bitmap'
+    unusual = query('Rosa "Peace', attribute='"red -filetype:svg', disambiguation="-roses")
+    assert search_text(unusual) == 'red filetype svg "Rosa Peace" roses filetype:bitmap'
+
+
 def serve(pages: FilePages):
     return lambda path, body: (200, {}, json.dumps(pages.answer(dict(parse_qsl(urlsplit(path).query)))).encode())
 

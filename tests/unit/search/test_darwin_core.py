@@ -348,3 +348,35 @@ def test_a_name_of_two_kingdoms_gives_the_entitys_own(tmp_path: Path) -> None:
 
     assert shown("wd:Q1", "birds") == ["bird"] and shown("wd:Q2", "mints") == ["plant"] and shown("wd:Q3", "x") == []
     assert shown("wd:Q1", None) == ["bird", "any"] and len(shown("wd:Q3", None)) == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("Bombus (Bombus) terrestris (Linnaeus, 1758)", "Bombus terrestris"),
+        ("Mentha ×piperita L.", "Mentha × piperita"),
+        ("Mentha x piperita", "Mentha × piperita"),
+        ("Quercus robur subsp. robur", "Quercus robur subsp. robur"),
+        ("Quercus robur robur", "Quercus robur subsp. robur"),
+        ("Quercus robur L. var. robur", "Quercus robur var. robur"),
+        ("Bo\u0308hmeria nivea (L.) Gaudich.", "Böhmeria nivea"),
+        ("Andrena hattorfiana (FABRICIUS, 1775)", "Andrena hattorfiana"),
+        ("Apidae Latreille, 1802", "Apidae"),
+    ],
+)
+def test_a_table_that_has_only_the_whole_name_is_found_by_what_people_write(
+    tmp_path: Path, written: str, asked: str
+) -> None:
+    path = write_rows(tmp_path / "one.zip", [f"1\t{written}"], ["1\thttp://a.test/1.jpg\tCC BY 4.0 NC"])
+    (found,) = find(path, asked)
+    assert found["license"] == "CC-BY-NC-4.0"
+    assert find(path, asked.split()[0] + " other") == []
+
+
+def test_an_archive_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    plain = write_rows(tmp_path / "plain.zip", ["1\tApis"], ["1\thttp://a.test/1.jpg"])
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(tmp_path / "folder.zip", "w") as target:
+        target.writestr("__MACOSX/meta.xml", "no")
+        for name in source.namelist():
+            target.writestr(f"my archive/{name}", source.read(name))
+    assert len(find(tmp_path / "folder.zip", "Apis")) == len(find(plain, "Apis")) == 1

@@ -101,6 +101,8 @@ def test_only_the_exact_name_is_a_match(samples: Path) -> None:
     assert matched_key(recorded(samples, "species_match_none.json"), sunflower) is None
     numbered = {**answer, "usage": {**answer["usage"], "key": 9206251}, "synonym": True, "acceptedUsage": {"key": 1}}
     assert matched_key(numbered, sunflower) == "9206251", "a synonym keeps its own records"
+    hybrid = {**answer, "usage": {"key": 7, "canonicalName": "Mentha piperita", "name": "Mentha ×piperita L."}}
+    assert matched_key(hybrid, query("Mentha × piperita")) == "7", "canonical names have no sign"
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def test_other_separators_and_parquet_say_the_same(tmp_path: Path) -> None:
         ("name,url\nApis,http://a.test/1.jpg\n", "has no column accessURI .*Needed are name and accessURI"),
         ("names,accessURI\n", r"has no column name \(rename names\)"),
         ("", "has no column name"),
+        ('name,accessURI,title\nApis,http://a.test/1.jpg,"no end\nBombus,http://a.test/2.jpg,x\n', "can't be read"),
         ("name,accessURI\nAp\udcffis,http://a.test/1.jpg\n", "can't be read as a table in UTF-8"),
     ],
 )
