@@ -20,11 +20,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from ftfy.badness import is_bad
+
 from kg2clip import names
 from kg2clip.knowledge.sparql import Endpoint, Row, literal
 from kg2clip.knowledge.vocabulary import IDENTIFIERS, curie, names_a_taxon
 from kg2clip.progress import Progress
 from kg2clip.settings import Settings
+from kg2clip.texts import clean
 
 ANY_LANGUAGE = "mul"  # Wikidata's language of labels that are the same in all languages
 ITEM = re.compile(r"(?:wd:|https?://www\.wikidata\.org/(?:entity|wiki)/)?[Qq][1-9]\d*")
@@ -232,6 +235,8 @@ def one_line(text: str) -> str:
 def plain_text(text: str | None) -> str | None:
     """A name or description on one line; None where nothing or only an identifier is left."""
     line = one_line(text or "")
+    if "&" in line or (not line.isascii() and is_bad(line)):  # entities and mojibake; nearly all names have neither
+        line = clean(line) or ""
     return None if not line or ITEM.fullmatch(line) else line
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from kg2clip import web
+
 # Whole labels of the host, so that no stranger's address passes for one of theirs.
 _INATURALIST = re.compile(r"https?://(?:[^/]+\.)?(?:inaturalist|inaturalist-open-data)\.[^/]+/photos/(\d+)/[a-z]+\.")
 _WIKIMEDIA = re.compile(
@@ -38,8 +40,9 @@ def picture_key(hit: Mapping[str, Any]) -> str:
 
 def _plain(address: str) -> str:
     try:
-        parts = urlsplit(address.strip())
-    except ValueError:
+        # bücher.example and xn--bcher-kva.example are one host.
+        parts = urlsplit(address.strip() if address.isascii() else web.check_url(address, len(address) * 12))
+    except (ValueError, web.RefusedError):
         return address
     host = parts.netloc.lower().removesuffix(_PORTS.get(parts.scheme, ":")).rstrip(".")
     return f"{host}{unquote(parts.path) or '/'}{'?' if parts.query else ''}{parts.query}"

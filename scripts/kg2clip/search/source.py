@@ -30,6 +30,7 @@ Hit = dict[str, Any]  # the candidate's columns of tables.HITS; `hits.hit` makes
 
 LONGEST_WAIT = 60.0  # seconds; a source that asks for more is left alone until the next run
 MAX_ANSWER, BLOCK = 64 * 2**20, 2**16  # bytes; the longest answers of the shipped sources have a few hundred kilobytes
+BUSY = ("maxlag", "ratelimited", "readonly", "cirrussearch-too-busy-error", "cirrussearch-backend-error")  # MediaWiki's
 BAD_ACCESS = frozenset({401, 402, 403, 407})  # the whole source is closed to us, not one query
 
 
@@ -256,6 +257,6 @@ def _parse(url: str, content: bytes) -> dict[str, Any]:
     if not error:
         return answer
     code = error.get("code") if isinstance(error, dict) else error
-    if code in ("maxlag", "ratelimited", "readonly", "internal_api_error_DBQueryError"):
+    if code in BUSY or str(code).startswith("internal_api_error"):
         raise web.TransientError(f"it says {code}")
     raise QueryRefusedError(f"{url} refuses a request: {str(error)[:300]}")

@@ -154,6 +154,8 @@ def test_an_error_under_status_200_is_told(tmp_path: Path, monkeypatch) -> None:
 def test_a_busy_source_is_asked_again(tmp_path: Path, monkeypatch) -> None:
     waiting = [
         (200, {"Retry-After": "0"}, json.dumps({"error": {"code": "maxlag"}}).encode()),
+        (200, {"Retry-After": "0"}, json.dumps({"error": {"code": "cirrussearch-too-busy-error"}}).encode()),
+        (200, {"Retry-After": "0"}, json.dumps({"error": {"code": "internal_api_error_Exception"}}).encode()),
         (429, {}, b""),
         (200, {}, b'{"batchcomplete": ""}'),
     ]
@@ -161,10 +163,10 @@ def test_a_busy_source_is_asked_again(tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setenv(web.RESOLVE, json.dumps({"commons.test": f"127.0.0.1:{port}"}))
         answers = Answers(tmp_path, "", 1000)
         assert list(source().pages(query(), answers)) == [[]]
-    assert len(seen) == 3
+    assert len(seen) == 5
     del answers
     with sqlite3.connect(tmp_path / "answers.sqlite") as ledger:
-        assert [status for (status,) in ledger.execute("SELECT status FROM calls")] == ["200", "429", "200"]
+        assert [status for (status,) in ledger.execute("SELECT status FROM calls")] == ["200"] * 3 + ["429", "200"]
 
 
 def test_a_category_is_walked_level_by_level_each_once(samples: Path, tmp_path: Path, monkeypatch) -> None:

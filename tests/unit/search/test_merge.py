@@ -131,6 +131,7 @@ def test_a_missing_table_is_told(tmp_path: Path) -> None:
         ),
         ("http://P.test:80/a b.jpg#top", "https://p.test/a%20b.jpg"),
         ("https://p.test:443/?id=1", "http://p.test/?id=1"),
+        ("http://bücher.test/é.jpg?q=ä", "https://xn--bcher-kva.test/%C3%A9.jpg?q=%C3%A4"),
     ],
 )
 def test_addresses_of_one_picture(one: str, other: str) -> None:
