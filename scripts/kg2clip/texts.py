@@ -25,9 +25,8 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})  # control, format (zero 
 _SPACES = frozenset("\t\n\r\v\f\x85\u2800\u115f\u1160\u3164\uffa0")  # the last ones are letters that nobody sees
 # Zero-width joiners mean something between the signs of an emoji and in scripts from Arabic to Burmese, nowhere else.
 _JOINERS = frozenset("\u200c\u200d")
-_IDLE_JOINER = re.compile(
-    r"(?<![^\w\s\u200c\u200d]|[\u0600-\u109f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\w\s\u200c\u200d]|[\u0600-\u109f])"
-)
+_JOINED = "[\u0600-\u109f\u2190-\u2bff\ufe0f\U0001f000-\U0001fbff]"
+_IDLE_JOINER = re.compile(rf"(?<!{_JOINED})[\u200c\u200d]+|[\u200c\u200d]+(?!{_JOINED})")
 _SUSPICIOUS = re.compile("[<&@]")  # of what needs mending nothing else is printable ASCII
 _PICTURE_FILE = re.compile(
     r"^(?:(?:file|image)\s*:\s*)?(?P<stem>.+?)\.(?:jpe?g|jpe|jfif|jp2|jxl|png|gif|webp|tiff?|bmp|avif|heic|heif|svg|psd"
@@ -62,14 +61,20 @@ def _mend(text: str) -> str:
         text, before = html.unescape(_NESTED.sub("&", text)), text
         if text == before:
             break
-    text = ftfy.fix_text(text, unescape_html=False, normalization="NFC")
-    # Before the tags, since a tag may be hidden by what nobody sees.
-    text = _IDLE_JOINER.sub("", "".join(_shown(sign) for sign in text))
+    text = _visible(text)  # before the tags, since a tag may be hidden by what nobody sees
     for _ in range(ROUNDS):  # a tag may stand within another one
         text, before = _TAG.sub("", _BREAK.sub(" ", _UNSEEN.sub(" ", text))), text  # a break parts words, <b> does not
         if text == before:
             break
-    return _MAIL.sub(" ", " ".join(text.split()))
+    return _IDLE_JOINER.sub("", _MAIL.sub(" ", " ".join(text.split())))
+
+
+def _visible(text: str) -> str:
+    mended = ftfy.fix_text(text, unescape_html=False, normalization="NFC")
+    shown = "".join(map(_shown, mended))
+    if len(shown) < len(mended):  # what was hidden within mojibake kept it from being seen
+        shown = ftfy.fix_text(shown, unescape_html=False, normalization="NFC")
+    return _IDLE_JOINER.sub("", shown)
 
 
 def _shown(sign: str) -> str:
