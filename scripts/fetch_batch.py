@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from kg2clip import provenance, settings
-from kg2clip.download.batch import count, fetch_batch
+from kg2clip.download.batch import fetch_batch
 from kg2clip.errors import run_program
 
 SECTIONS = ("download", "dataset.licenses")
@@ -25,13 +25,13 @@ def main() -> None:
     settings.add_config_option(parser)
     arguments = parser.parse_args()
     config = settings.load(arguments.config)
-    rows = fetch_batch(arguments.candidates, arguments.batch, arguments.output, config)
+    counts = fetch_batch(arguments.candidates, arguments.batch, arguments.output, config)
     provenance.write(
         arguments.provenance,
         "fetch_batch",
         config,
         SECTIONS,
-        count(rows),
+        counts,
         ("img2dataset", "aiohttp", "pyarrow"),
         batch=arguments.batch,
         optOut="respected" if config["download"]["respect_opt_out"] else "not respected",

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from kg2clip import provenance, settings
-from kg2clip.download.batch import count, fetch_leftovers
+from kg2clip.download.batch import fetch_leftovers
 from kg2clip.download.lanes import leftovers_name
 from kg2clip.errors import run_program
 
@@ -29,15 +29,16 @@ def main() -> None:
     arguments = parser.parse_args()
     config = settings.load(arguments.config)
     name = leftovers_name(arguments.lane)
-    rows = fetch_leftovers(arguments.candidates, arguments.manifests, name, arguments.output, config)
+    counts = fetch_leftovers(arguments.candidates, arguments.manifests, name, arguments.output, config)
     provenance.write(
         arguments.provenance,
         "fetch_leftovers",
         config,
         SECTIONS,
-        count(rows),
+        counts,
         ("img2dataset", "aiohttp", "pyarrow"),
         lane=arguments.lane,
+        optOut="respected" if config["download"]["respect_opt_out"] else "not respected",
     )
 
 

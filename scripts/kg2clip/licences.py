@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 OPEN, NONCOMMERCIAL = 2, 6  # the last openness that counts as such
 UNKNOWN = 7
@@ -10,6 +11,7 @@ _ORDER = ("CC-BY", "CC-BY-SA", "CC-BY-ND", "CC-BY-NC", "CC-BY-NC-SA", "CC-BY-NC-
 _LIMITS = {"open": OPEN, "noncommercial": NONCOMMERCIAL, "any": UNKNOWN}
 
 
+@lru_cache(maxsize=4096)
 def openness(license_id: str | None) -> int:
     """0 for no conditions (public domain, CC0), 1 to 6 for CC-BY to CC-BY-NC-ND, 7 for anything else or unknown.
 

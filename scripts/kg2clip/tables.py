@@ -323,11 +323,16 @@ def write_stream(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, path: Pat
     Raises:
         KeyError: a row has a column that the schema does not know.
     """
-    count, waiting = 0, iter(rows)
+    return write_parts(_groups(rows, schema, at_a_time), schema, path)
+
+
+def write_parts(parts: Iterable[pa.Table], schema: pa.Schema, path: Path | str) -> int:
+    """Write the rows of tables as they come, one table in memory, atomically, and return their number."""
+    count = 0
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        while group := list(islice(waiting, at_a_time)):
-            writer.write_table(as_table(group, schema))
-            count += len(group)
+        for part in parts:
+            writer.write_table(as_table(part, schema))
+            count += part.num_rows
     return count
 
 
@@ -341,6 +346,17 @@ def as_table(rows: Sequence[Mapping[str, Any]] | pd.DataFrame | pa.Table, schema
     if isinstance(rows, pd.DataFrame):
         return pa.Table.from_pandas(rows.reindex(columns=schema.names), schema=schema, preserve_index=False)
     return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def gather(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, at_a_time: int = 5000) -> pa.Table:
+    """Rows as they come as an Arrow table of the schema, with `at_a_time` as Python objects in memory."""
+    return pa.concat_tables([schema.empty_table(), *_groups(rows, schema, at_a_time)])
+
+
+def _groups(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, at_a_time: int) -> Iterator[pa.Table]:
+    waiting = iter(rows)
+    while group := list(islice(waiting, at_a_time)):
+        yield as_table(group, schema)
 
 
 def read(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -95,7 +95,7 @@ def mark_of(path: Path) -> Path:
     return path.with_suffix(".dropped")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """Where a member's bytes lie in its tar."""
 

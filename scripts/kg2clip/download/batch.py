@@ -8,21 +8,22 @@ first.
 from __future__ import annotations
 
 import errno
-import heapq
 import logging
 import shutil
-import threading
-import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from kg2clip import provenance, tables, web
 from kg2clip.download import media, reasons
+from kg2clip.download.board import Board
 from kg2clip.download.engine import Engine, StoppedError
-from kg2clip.download.fetch import Fetcher, Host, Job
+from kg2clip.download.fetch import Fetcher, Job
 from kg2clip.download.selection import Batch, Candidate, select, select_leftovers
 from kg2clip.download.shards import Archive, Journal, Row, Shard
 from kg2clip.errors import IncompleteError, UserError
@@ -35,23 +36,22 @@ log = logging.getLogger(__name__)
 
 OPEN_SHARDS = 4  # worked on side by side, so that the last slow rows of one do not leave the other hosts idle
 RULES = ("max_bytes", "max_redirects", "respect_opt_out", "private_hosts")  # settings that decide what is taken
-HOSTS_SHOWN = 20
+
+Counts = dict[str, Any]  # a batch's funnel, see `count`
+OpenShard = Callable[[int], Shard]  # with its candidates, made anew: those of all shards would fill the memory
 
 
-def fetch_batch(candidates: Path, name: str, output: Path, settings: Settings) -> list[Row]:
-    """Fetch a batch into raw tars in the folder `name` beside `output` and write its manifest; return its rows.
+def fetch_batch(candidates: Path, name: str, output: Path, settings: Settings) -> Counts:
+    """Fetch a batch into raw tars in the folder `name` beside `output` and write its manifest; return its funnel.
 
     Raises:
         UserError: no such batch, no contact, another process at work, the disk full.
     """
-    rows = _finish(select(candidates, name, settings), output, settings)
-    tables.write(rows, tables.DOWNLOADS, output)
-    return rows
+    batch = select(candidates, name, settings)
+    return _write(batch, _finish(batch, output, settings), output)
 
 
-def fetch_leftovers(
-    candidates: Path, manifests: Sequence[Path], name: str, output: Path, settings: Settings
-) -> list[Row]:
+def fetch_leftovers(candidates: Path, manifests: Sequence[Path], name: str, output: Path, settings: Settings) -> Counts:
     """Fetch, as `fetch_batch` does, what the first pass left to a lane's second.
 
     Args:
@@ -61,161 +61,184 @@ def fetch_leftovers(
         IncompleteError: some still fail for now and the config does not accept that. What was fetched is kept.
         UserError: as `fetch_batch`.
     """
-    rows = _finish(select_leftovers(candidates, manifests, name, settings), output, settings)
-    missing = [row for row in rows if reasons.is_transient(row["reason"])]
-    if missing and not settings["accept_partial"]:
-        raise IncompleteError(_tell_missing(name, missing, len(rows)))
-    tables.write(rows, tables.DOWNLOADS, output)
-    return rows
+    batch = select_leftovers(candidates, manifests, name, settings)
+    records = _finish(batch, output, settings)
+    if not settings["accept_partial"]:
+        _check_complete(name, records)
+    return _write(batch, records, output)
 
 
-def _finish(batch: Batch, output: Path, settings: Settings) -> list[Row]:
-    """The rows of a batch, all its tars being whole."""
+def _write(batch: Batch, records: Sequence[Path], output: Path) -> Counts:
+    """The manifest: the shards' records one after the other, so that never all rows are in memory."""
+    tables.write_parts(map(tables.read, records), tables.DOWNLOADS, output)
+    counts = count(map(tables.read, records))
+    log.info("%s: %s", batch.name, _summarise(counts, batch.number is None))
+    return counts
+
+
+def _check_complete(name: str, records: Sequence[Path]) -> None:
+    hosts, why, total = Counter[str](), Counter[str](), 0
+    for rows in map(tables.read, records):
+        missing = rows.filter(reasons.transient_among(rows))
+        total += rows.num_rows
+        hosts += _histogram(missing, "host")
+        why += _histogram(missing, "reason")
+    if why:
+        raise IncompleteError(_tell_missing(name, hosts, why, total))
+
+
+def _finish(batch: Batch, output: Path, settings: Settings) -> list[Path]:
+    """The records of a batch's shards, of those that hold anything, all its tars being whole."""
     folder = output.parent / batch.name
+    rules = stable_hash({key: settings["download"][key] for key in RULES})
+
+    def open_shard(number: int) -> Shard:
+        return Shard(folder, number, batch.candidates(number), rules)
+
     with only_writer(folder):
-        rules = stable_hash({key: settings["download"][key] for key in RULES})
-        shards = [Shard(folder, number, rows, rules) for number, rows in enumerate(batch.in_order())]
         try:
-            rows = _bring(batch, shards, settings)
+            _bring(batch, open_shard, settings)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise UserError(
                 f"the disk of {folder} is full. Free some space and run the same command again; nothing is lost"
             ) from None
-        _remove_shards_beyond(folder, len(shards))
-    log.info("%s: %s", batch.name, _summarise(rows))
-    return rows
+        _remove_shards_beyond(folder, len(batch.shards))
+    return [open_shard(number).record for number, rows in enumerate(batch.shards) if rows.num_rows]
 
 
-def count(rows: Sequence[Row]) -> dict[str, Any]:
-    """The batch's funnel: candidates in, each status and each reason out.
+def count(parts: Iterable[pa.Table]) -> Counts:
+    """The funnel of rows of a manifest: candidates in, each status and each reason out.
 
     Of the successes those that a further link served; of the others those that another pass or run may still get.
     """
-    statuses = Counter(row["status"] for row in rows)
-    why = Counter(row["reason"] for row in rows if row["reason"])
+    statuses, why, served, left = Counter[str](), Counter[str](), 0, 0
+    for rows in parts:
+        statuses += _histogram(rows, "status")
+        why += _histogram(rows, "reason")
+        tried = pc.greater(pc.fill_null(pc.list_value_length(rows.column("tried")), 0), 0)
+        served += pc.sum(pc.and_(pc.equal(rows.column("status"), reasons.SUCCESS), tried)).as_py() or 0
+        left += pc.sum(pc.or_(reasons.transient_among(rows), rows.column("nextURI").is_valid())).as_py() or 0
     return {
-        "candidates": len(rows),
+        "candidates": statuses.total(),
         **{status: statuses[status] for status in (reasons.SUCCESS, reasons.FAILED, reasons.REFUSED)},
         "reasons": dict(sorted(why.items())),
-        "served by a further link": sum(row["status"] == reasons.SUCCESS and bool(row["tried"]) for row in rows),
-        "left over": sum(reasons.is_transient(row["reason"]) or bool(row["nextURI"]) for row in rows),
+        "served by a further link": served,
+        "left over": left,
     }
 
 
-def _summarise(rows: Sequence[Row]) -> str:
-    """What became of a batch, in a line."""
-    found = count(rows)
-    told = [f"{found['success']:,} of {found['candidates']:,} pictures"]
-    if further := found["served by a further link"]:
+def _histogram(rows: pa.Table, column: str) -> Counter[str]:
+    """How often each value but null stands in a column."""
+    counts = pc.value_counts(rows.column(column).drop_null()).to_pylist()
+    return Counter({str(one["values"]): one["counts"] for one in counts})
+
+
+def _summarise(counts: Counts, last: bool) -> str:
+    """What became of a batch, in a line; `last`: no pass follows."""
+    told = [f"{counts['success']:,} of {counts['candidates']:,} pictures"]
+    if further := counts["served by a further link"]:
         told.append(f"{further:,} of them by a further link")
-    told += [f"{reason} {number:,}" for reason, number in Counter(found["reasons"]).most_common()]
-    if left := found["left over"]:
-        told.append(f"{left:,} left over for another pass or run")
+    told += [f"{reason} {number:,}" for reason, number in Counter[str](counts["reasons"]).most_common()]
+    if left := counts["left over"]:
+        told.append(
+            f"{left:,} left over for {'another run or the hosts of a third lane' if last else 'another pass or run'}"
+        )
     return ", ".join(told)
 
 
-def _bring(batch: Batch, shards: Sequence[Shard], settings: Settings) -> list[Row]:
-    finished = {shard.number: shard.finished_rows() for shard in shards}
-    todo = [shard for shard in shards if finished[shard.number] is None]
-    if todo:
-        _reuse(batch, todo)
-        finished.update(_fetch(batch, todo, settings))
-    for shard in shards:
-        if finished[shard.number] is not None:
+def _bring(batch: Batch, open_shard: OpenShard, settings: Settings) -> None:
+    todo = []
+    for number in range(len(batch.shards)):
+        shard = open_shard(number)
+        if shard.is_finished():
             shard.journal.unlink(missing_ok=True)
-    rows = [row for shard in shards for row in finished[shard.number] or []]
-    return sorted(rows, key=lambda row: str(row["candidateID"]))
+        else:
+            todo.append(number)
+    if todo:
+        expected = _reuse(batch, map(open_shard, todo), Archive.of(shard.folder, shard.rules))
+        _check_contacts(expected, settings)
+        _fetch(batch, open_shard, todo, expected, settings)
 
 
-def _reuse(batch: Batch, shards: Sequence[Shard]) -> None:
-    """Carry what earlier runs fetched into the journals, of all shards before the first old tar is replaced."""
-    archive = Archive.of(shards[0].folder, shards[0].rules)
+def _reuse(batch: Batch, shards: Iterable[Shard], archive: Archive) -> Counter[str]:
+    """Carry what earlier runs fetched into the journals, of all shards before the first old tar is replaced.
+
+    Return the hosts that are still to be asked, with the number of pictures whose first link of this pass lies there.
+    """
+    hosts: Counter[str] = Counter()
     for shard in shards:
         with Journal(shard) as journal:
             for candidate in shard.candidates:
-                if candidate.key in journal.rows:
+                if candidate.key in journal:
                     continue
                 if candidate.refused:
                     journal.append(_row(batch, candidate, candidate.refused, 0), None)
                 elif candidate.file is None and not any(candidate.addresses()):
                     journal.append(_row(batch, candidate, reasons.BAD_URL, candidate.stop - 1), None)
-                elif found := archive.find(candidate):
-                    journal.append(_again(batch, candidate, found[0]), found[1])
+            for candidate, row, body in archive.find([one for one in shard.candidates if one.key not in journal]):
+                journal.append(_again(batch, candidate, row), body)
+            for candidate in shard.candidates:
+                if candidate.key not in journal:
+                    asked = [web.host_of(url) or "" for _, url in candidate.addresses()]
+                    hosts.update(asked[:1])
+                    hosts.update(dict.fromkeys(asked[1:], 0))
+    return hosts
 
 
-def _fetch(batch: Batch, shards: Sequence[Shard], settings: Settings) -> dict[int, list[Row]]:
-    _check_contacts(shards, settings)
-    scratch = shards[0].folder / ".engine"
+def _fetch(
+    batch: Batch, open_shard: OpenShard, todo: Sequence[int], expected: Mapping[str, int], settings: Settings
+) -> None:
+    scratch = open_shard(todo[0]).folder / ".engine"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    rows: dict[int, list[Row]] = {}
-    total = sum(len(shard.candidates) for shard in shards)
     with (
-        Progress(total=total, desc=batch.name, unit="pictures") as bar,
+        Progress(total=sum(batch.shards[number].num_rows for number in todo), desc=batch.name, unit="pictures") as bar,
         Fetcher(settings, batch.owns) as fetcher,
         Engine(fetcher, scratch) as engine,
         ThreadPoolExecutor(OPEN_SHARDS, "shard") as pool,
     ):
-        board = _Board(bar, fetcher)
-        futures = {shard.number: pool.submit(_fetch_shard, batch, shard, engine, board, settings) for shard in shards}
+        board = Board(bar, fetcher, expected)
+        futures = [pool.submit(_fetch_shard, batch, open_shard, number, engine, board, settings) for number in todo]
         try:
-            wait(futures.values())
+            wait(futures)
         except BaseException:
             fetcher.stop()
             pool.shutdown(cancel_futures=True)
             raise
-        errors = [error for future in futures.values() if (error := future.exception())]
+        errors = [error for future in futures if (error := future.exception())]
         # A shard that fails stops the others: its own error tells why.
         for error in sorted(errors, key=lambda error: isinstance(error, StoppedError)):
             raise error
-        rows = {number: future.result() for number, future in futures.items()}
-        _log_hosts(fetcher.hosts())
+        board.log()
     shutil.rmtree(scratch, ignore_errors=True)
-    return rows
 
 
-def _fetch_shard(batch: Batch, shard: Shard, engine: Engine, board: _Board, settings: Settings) -> list[Row]:
+def _fetch_shard(
+    batch: Batch, open_shard: OpenShard, number: int, engine: Engine, board: Board, settings: Settings
+) -> None:
+    shard = open_shard(number)
     with Journal(shard) as journal:
-        wanted = [candidate for candidate in shard.candidates if candidate.key not in journal.rows]
+        wanted = [candidate for candidate in shard.candidates if candidate.key not in journal]
         for own in (candidate for candidate in wanted if candidate.file):
             journal.append(*_read_own(batch, own, settings["download"]["max_bytes"]))
         wanted = [candidate for candidate in wanted if not candidate.file]
-        board.advance(len(shard.candidates) - len(wanted))
+        board.skip(len(shard.candidates) - len(wanted))
         failed_for_now: list[Row] = []
-
-        addresses = [list(candidate.addresses()) for candidate in wanted]
+        addresses = [tuple(zip(*candidate.addresses(), strict=True)) for candidate in wanted]  # places, URLs
 
         def save(job: Job, body: bytes | None, sha256: str | None) -> None:
-            row = _row_of(batch, wanted[job.key], [place for place, _ in addresses[job.key]], job, sha256)
+            row = _row_of(batch, wanted[job.key], addresses[job.key][0], job, sha256)
             if reasons.is_transient(row["reason"]):
                 failed_for_now.append(row)
             else:
                 journal.append(row, body)
-            board.advance(1)
+            board.count(web.host_of(job.urls[0]), row["reason"])
 
         if wanted:
-            engine.run(shard.number, [[url for _, url in urls] for urls in addresses], save)
-        return shard.seal(journal, failed_for_now)
-
-
-class _Board:
-    """The progress of all shards together, with the hosts that most is expected from."""
-
-    def __init__(self, bar: Progress, fetcher: Fetcher) -> None:
-        self._bar = bar
-        self._fetcher = fetcher
-        self._lock = threading.Lock()
-        self._shown = 0.0
-
-    def advance(self, rows: int) -> None:
-        with self._lock:
-            if time.monotonic() - self._shown >= 1.0:
-                self._shown = time.monotonic()
-                longest = heapq.nlargest(3, self._fetcher.hosts(), key=lambda host: len(host.queue))
-                self._bar.set_postfix_str("; ".join(map(_describe, longest)), refresh=False)
-            self._bar.update(rows)
+            engine.run(number, [urls for _, urls in addresses], save)
+        shard.seal(journal, failed_for_now)
 
 
 def _row(
@@ -295,12 +318,10 @@ def _read_own(batch: Batch, candidate: Candidate, max_bytes: int) -> tuple[Row, 
     return _row(batch, candidate, None, 0, mediaType=kind, bytes=len(body), sha256=sha256_bytes(body)), body
 
 
-def _check_contacts(shards: Iterable[Shard], settings: Settings) -> None:
+def _check_contacts(hosts: Iterable[str], settings: Settings) -> None:
     """Refuse the whole batch, before its first request, if it would ask a public host anonymously (design 6.12)."""
     private = set(settings["download"]["private_hosts"])
-    candidates = (candidate for shard in shards for candidate in shard.candidates)
-    hosts = {web.host_of(url) for candidate in candidates for _, url in candidate.addresses()}
-    for host in sorted(host for host in hosts if host and host not in private):
+    for host in sorted(host for host in hosts if host not in private):
         if not web.is_private_literal(host):
             web.check_contact(host, settings["contact"])
 
@@ -313,27 +334,12 @@ def _remove_shards_beyond(folder: Path, shards: int) -> None:
             path.unlink()
 
 
-def _log_hosts(hosts: Sequence[Host]) -> None:
-    asked = sorted((host for host in hosts if host.counts), key=lambda host: -host.counts.total())
-    for host in asked[:HOSTS_SHOWN]:
-        log.info("%s", _describe(host))
-    if len(asked) > HOSTS_SHOWN:
-        log.info("and %d more hosts", len(asked) - HOSTS_SHOWN)
-
-
-def _describe(host: Host) -> str:
-    kinds = ", ".join(f"{reason} {number}" for reason, number in host.counts.most_common())
-    return f"{host.name}: {kinds or 'nothing yet'}, {host.rate():.1f} a second, {len(host.queue)} waiting"
-
-
-def _tell_missing(name: str, missing: Sequence[Row], total: int) -> str:
-    hosts = Counter(row["host"] or "?" for row in missing)
-    why = Counter(row["reason"] for row in missing)
+def _tell_missing(name: str, hosts: Counter[str], why: Counter[str], total: int) -> str:
     shown = ", ".join(f"{host} {number}" for host, number in hosts.most_common(5))
     more = f" and {len(hosts) - 5} more hosts" if len(hosts) > 5 else ""
     kinds = ", ".join(f"{reason} {number}" for reason, number in why.most_common(5))
     return (
-        f"{name}: {len(missing)} of {total} pictures could not be fetched for now ({kinds}) from {shown}{more}. "
+        f"{name}: {why.total()} of {total} pictures could not be fetched for now ({kinds}) from {shown}{more}. "
         "What was fetched is kept. Run the same command again to try only these, "
         "or set accept_partial: true in the config to go on without them"
     )

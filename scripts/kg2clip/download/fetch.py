@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import queue
 import random
+import re
 import socket
 import ssl
 import threading
@@ -31,8 +32,9 @@ from yarl import URL
 
 from kg2clip import web
 from kg2clip.download import media, reasons
+from kg2clip.download.encoding import Decoder, EncodingError
 from kg2clip.download.lanes import Lane, lane_of, lanes
-from kg2clip.download.optout import Robots, opts_out
+from kg2clip.download.optout import LONGEST_DELAY, Robots, opts_out
 from kg2clip.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -79,7 +81,7 @@ class Job:
     desk: Desk
     failures: list[str] = field(default_factory=list)  # of the urls tried before, each its reason
     outcome: Outcome | None = None  # set when done
-    saved: asyncio.Event = field(default_factory=asyncio.Event)  # its body is on disk
+    saved: asyncio.Event | None = None  # set when its body is on disk
     current: str = ""  # where redirects have led
     seen: list[str] = field(default_factory=list)
     attempts: int = 0  # at all urls
@@ -122,12 +124,9 @@ class Host:
         self.failures = 0  # transient, in a row
         self.robots: dict[str, Robots] = {}
         self.robots_lock = asyncio.Lock()
-        self.counts: Counter[str] = Counter()
-        self.first = 0.0
-
-    def rate(self) -> float:
-        """Finished pictures a second, since the first."""
-        return self.counts.total() / max(time.monotonic() - self.first, 1e-3) if self.first else 0.0
+        self.counts: Counter[str] = Counter()  # what became of the links asked here, by reason
+        self.received = 0  # bytes of bodies
+        self.first = 0.0  # when it was first asked, by time.monotonic
 
     def due(self) -> float:
         """Seconds until the next request is allowed; not above 0 if it is now."""
@@ -225,7 +224,8 @@ class Fetcher:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.set_default_executor(ThreadPoolExecutor(32, "names"))  # name lookups block a thread each
+        # Name lookups block a thread each: with fewer, silent name servers of some hosts would hold up the others'.
+        self._loop.set_default_executor(ThreadPoolExecutor(TRANSFERS, "names"))
         self._end = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -236,6 +236,7 @@ class Fetcher:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": web.agent(self._contact), "Accept": "image/*, */*;q=0.1", **IDENTITY},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT),
+            auto_decompress=False,  # see encoding.py
         ) as self._session:
             self._started.set()
             await self._end.wait()
@@ -250,6 +251,7 @@ class Fetcher:
             self._enqueue(job)
 
     def _release(self, job: Job, size: int) -> None:
+        assert job.saved is not None
         job.saved.set()
         self._held -= size
         if self._held < HELD_BYTES:
@@ -295,15 +297,18 @@ class Fetcher:
             while host.queue:
                 job = host.queue.popleft()
                 try:
-                    if (outcome := await self._step(host, job)) is not None:
+                    outcome = await self._step(host, job)
+                    if outcome is not None and outcome.body is not None:
+                        job.saved = asyncio.Event()
+                    if outcome is not None:
                         self._settle(host, job, outcome)
-                        if outcome.body is not None:
-                            # So a kill costs a host at most one picture for each connection.
-                            await job.saved.wait()
+                    if job.saved is not None:
+                        # So a kill costs a host at most one picture for each connection.
+                        await job.saved.wait()
                 except Exception:
                     # A job that never arrives at its desk would block its shard for ever.
                     log.exception("%s could not be fetched", job.current)
-                    self._deliver(job, Outcome(reasons.PROTOCOL), host)
+                    self._deliver(job, Outcome(reasons.OUR_ERROR), host)
         finally:
             host.workers -= 1
 
@@ -321,7 +326,7 @@ class Fetcher:
                 async with self._session.get(URL(job.current, encoded=True), allow_redirects=False) as response:
                     outcome = await self._judge(host, response, deadline)
                 job.spent += self._loop.time() - began
-        except (aiohttp.ClientError, OSError, web.RefusedError, _RobotsUnreachableError) as error:
+        except (aiohttp.ClientError, OSError, web.RefusedError, EncodingError, _RobotsUnreachableError) as error:
             return _from_error(error)
         return self._follow(job, outcome) if outcome.location else outcome
 
@@ -371,17 +376,21 @@ class Fetcher:
     async def _read(self, host: Host, response: aiohttp.ClientResponse, deadline: asyncio.Timeout, limit: int) -> bytes:
         """The body; of one longer than `limit` the first bytes, more than `limit`, and the rest is not received."""
         body = bytearray()
+        decoder = Decoder(response.headers.getall("Content-Encoding", []))
         async for chunk in response.content.iter_chunked(CHUNK):
-            body += chunk
+            host.received += len(chunk)
+            body += decoder.decode(chunk, limit + 1 - len(body))
             if len(body) > limit:
                 response.close()
                 break
             await host.pace(len(chunk), deadline)
+        else:
+            decoder.check_end()
         return bytes(body)
 
     def _follow(self, job: Job, answer: Outcome) -> Outcome | None:
         try:
-            target = web.check_url(urljoin(job.current, answer.location or ""))
+            target = web.check_url(urljoin(job.current, _as_text(answer.location or "")))
         except (web.RefusedError, ValueError):
             return replace(answer, reason=reasons.BAD_URL)
         if target in job.seen:
@@ -442,7 +451,7 @@ class Fetcher:
         async with host.robots_lock:
             if host.verdict is None and origin not in host.robots:
                 host.robots[origin] = robots = Robots(await self._robots_text(f"{origin}/robots.txt"))
-                if robots.crawl_delay > host.spacing:
+                if host.spacing < robots.crawl_delay <= LONGEST_DELAY:
                     log.info("%s asks for %g seconds between requests", host.name, robots.crawl_delay)
                     host.spacing = robots.crawl_delay
         return host.robots.get(origin) or Robots("")
@@ -454,7 +463,7 @@ class Fetcher:
             if status not in REDIRECTS:
                 break
             try:
-                url = web.check_url(urljoin(url, answer))
+                url = web.check_url(urljoin(url, _as_text(answer)))
                 status, answer = await self._ask_robots(url)
             except (aiohttp.ClientError, OSError, ValueError, web.RefusedError):
                 return ""  # it leads nowhere, and that says nothing about the first host
@@ -471,7 +480,10 @@ class Fetcher:
             self._session.get(URL(url, encoded=True), allow_redirects=False) as response,
         ):
             if response.status == 200:
-                return 200, (await self._read(host, response, deadline, ROBOTS_BYTES)).decode("utf-8", "replace")
+                try:
+                    return 200, (await self._read(host, response, deadline, ROBOTS_BYTES)).decode("utf-8", "replace")
+                except EncodingError:
+                    return 200, ""  # what can't be read holds no rules (RFC 9309, 2.3.1.5)
             if reasons.is_transient(reasons.http(response.status)):
                 raise _RobotsUnreachableError(response.status, web.retry_after(response.headers.get("Retry-After")))
             return response.status, response.headers.get("Location", "")
@@ -481,6 +493,11 @@ class _RobotsUnreachableError(Exception):
     def __init__(self, status: int, wait: float | None) -> None:
         super().__init__(f"robots.txt answers {status}")
         self.status, self.wait = status, wait
+
+
+def _as_text(location: str) -> str:
+    """A Location header whose bytes are no UTF-8 (aiohttp keeps them as surrogates) with these percent-encoded."""
+    return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:X}", location)
 
 
 def _is_address(host: str) -> bool:
@@ -515,6 +532,7 @@ _REASONS: tuple[tuple[Any, Any], ...] = (
     (aiohttp.ClientConnectorCertificateError, reasons.CERTIFICATE),
     (ssl.SSLCertVerificationError, reasons.CERTIFICATE),
     (TimeoutError, reasons.TIMEOUT),
+    (EncodingError, reasons.ENCODING),
     (aiohttp.ClientPayloadError, reasons.CUT),
     (aiohttp.ClientResponseError, reasons.PROTOCOL),
     (aiohttp.ClientConnectionError, reasons.CONNECT),

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from kg2clip.web import TRANSIENT_STATUS
 
 SUCCESS, FAILED, REFUSED = "success", "failed", "refused"
@@ -23,6 +26,8 @@ LICENCE = "licence"  # not among those that dataset.licenses lets in: never aske
 # failed for good
 UNKNOWN_HOST = "dns"
 CERTIFICATE = "certificate"
+PROTOCOL = "protocol"  # no valid HTTP: the host speaks so to everybody, however often it is asked
+ENCODING = "encoding"  # compressed against our wish, and not as we can read
 NOT_AN_IMAGE = "not-an-image"
 EMPTY = "empty"
 UNREADABLE = "unreadable"  # a file of the user's own folder
@@ -33,13 +38,13 @@ OTHER_LANE = "other-lane"  # a redirect leads to a host of another job; its seco
 TIMEOUT = "timeout"
 CONNECT = "connect"
 CUT = "cut"  # the body ended before its declared length
-PROTOCOL = "protocol"  # no valid HTTP
 NO_DNS = "dns-unreachable"
 ROBOTS_UNREACHABLE = "robots-unreachable"  # robots.txt answers 429 or 5xx: RFC 9309 says to stay away then
 HOST_DOWN = "host-down"  # given up after many failures in a row, or because it asks to wait for very long
 STOPPED = "stopped"
+OUR_ERROR = "our-error"  # this program's own; the log tells
 
-TRANSIENT = frozenset({NO_CONTACT, TIMEOUT, CONNECT, CUT, PROTOCOL, NO_DNS, ROBOTS_UNREACHABLE, HOST_DOWN, STOPPED})
+TRANSIENT = frozenset({NO_CONTACT, TIMEOUT, CONNECT, CUT, NO_DNS, ROBOTS_UNREACHABLE, HOST_DOWN, STOPPED, OUR_ERROR})
 REFUSALS = frozenset({BAD_URL, PRIVATE_ADDRESS, NO_CONTACT, ROBOTS, OPT_OUT, TOO_LARGE, LICENCE})
 
 
@@ -56,6 +61,12 @@ def is_transient(reason: str | None) -> bool:
         status = int(match[1])
         return status >= 500 or status in TRANSIENT_STATUS
     return reason in TRANSIENT
+
+
+def transient_among(rows: pa.Table) -> pa.Array:
+    """Which rows of a manifest say that the same request may succeed another time: a boolean for each."""
+    words = pc.unique(rows.column("reason")).to_pylist()
+    return pc.is_in(rows.column("reason"), value_set=pa.array(filter(is_transient, words), pa.string()))
 
 
 def passes_on(reason: str | None) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kg2clip import folder, tables, web
@@ -30,6 +34,20 @@ from kg2clip.licences import allowed
 from kg2clip.settings import Settings
 
 Tried = Mapping[str, Any]  # tables.TRIED
+
+_CHOSEN = pa.schema(
+    [
+        ("candidateID", tables.text),
+        ("links", tables.texts),  # all links, the first choice first
+        ("license", tables.text),
+        ("tried", pa.list_(tables.TRIED)),  # as in Candidate
+        ("entry", tables.text),
+    ]
+)
+_LEFT = pa.schema([_CHOSEN.field(name) for name in ("candidateID", "tried", "entry")])
+# A web address whose host needs no parser: one without user, port in digits, nothing that urlsplit would strip.
+_PLAIN = r"^(?:http|https)://(?P<host>[A-Za-z0-9.-]+)(?::[0-9]*)?(?:[/?#]|$)"
+_NOT_OURS, _OURS, _BY_KEY, _UNKNOWN = range(4)  # whose a candidate is, by its first link's host
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +98,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One job's work: for each of its shards the candidates, sorted by key."""
+    """One job's work: of each of its shards the chosen rows, sorted by key, as compact as Arrow holds them."""
 
     name: str
     lane: Lane
     number: int | None  # None: the leftovers of the whole lane
+    settings: Settings
     lanes: Sequence[Lane]
-    shards: tuple[dict[str, Candidate], ...]
+    shards: tuple[pa.Table, ...] = ()  # _CHOSEN
     _known: dict[str | None, bool] = field(default_factory=dict)
 
     def owns(self, host: str | None) -> bool:
@@ -98,19 +117,19 @@ class Batch:
             self._known[host] = own
         return self._known[host]
 
-    def add(self, candidate: Candidate) -> None:
-        """Put a candidate into its shard."""
-        self.shards[shard_of(candidate.key, len(self.shards))][candidate.key] = candidate
+    def candidates(self, shard: int) -> tuple[Candidate, ...]:
+        """A shard's candidates by key."""
+        return tuple(self._candidate(row) for row in self.shards[shard].to_pylist())
 
-    def stop(self, links: Sequence[str | None], start: int) -> int:
-        """The place after `start` of the first link that another job has to ask."""
-        own = (place for place in range(start + 1, len(links)) if not self.owns(_host(links[place])))
-        return next(own, len(links))
-
-    def in_order(self) -> Iterator[tuple[Candidate, ...]]:
-        """The shards' candidates by key."""
-        for shard in self.shards:
-            yield tuple(shard[key] for key in sorted(shard))
+    def _candidate(self, row: Mapping[str, Any]) -> Candidate:
+        key, links, tried = row["candidateID"], tuple(row["links"]), tuple(row["tried"] or ())
+        own = (place for place in range(len(tried) + 1, len(links)) if not self.owns(_host(links[place])))
+        stop = next(own, len(links))
+        if self.number is None:
+            return Candidate(key, links, tried, stop, row["entry"])
+        file = folder.find(links[0], key, self.settings)
+        refused = None if allowed(row["license"], self.settings["dataset"]["licenses"]) else reasons.LICENCE
+        return Candidate(key, links, stop=stop, file=file, refused=refused)
 
 
 def select(path: Path, name: str, settings: Settings) -> Batch:
@@ -120,20 +139,9 @@ def select(path: Path, name: str, settings: Settings) -> Batch:
         UserError: the config has no such batch, the table is missing or torn, or a candidate stands in it twice.
     """
     batch = _batch(name, settings, leftovers=False)
-    choice = settings["dataset"]["licenses"]
-    known: dict[str | None, Lane] = {}
-    for key, uri, links, license_id in _read(path):
-        host = _host(uri)
-        lane = known.get(host) or known.setdefault(host, lane_of(host, batch.lanes))
-        if lane is not batch.lane or batch_of(key, host, lane) != batch.number:
-            continue
-        if key in batch.shards[shard_of(key, len(batch.shards))]:
-            raise UserError(f"{path} holds the candidate {key} twice. Make it again with: snakemake -f {path}")
-        everything = (uri, *links)
-        file = folder.find(uri, key, settings)
-        refused = None if allowed(license_id, choice) else reasons.LICENCE
-        batch.add(Candidate(key, everything, stop=batch.stop(everything, 0), file=file, refused=refused))
-    return batch
+    whose = lru_cache(1 << 16)(lambda host: _whose(web.host_of(f"http://{host}"), batch))
+    chosen = [_chosen(rows.take(_places(rows, batch, whose))) for rows in _read(path)]
+    return _in_shards(batch, chosen, path)
 
 
 def select_leftovers(path: Path, manifests: Sequence[Path], name: str, settings: Settings) -> Batch:
@@ -146,37 +154,93 @@ def select_leftovers(path: Path, manifests: Sequence[Path], name: str, settings:
         UserError: the config has no such lane, a table is missing or torn.
     """
     batch = _batch(name, settings, leftovers=True)
-    left = {row["candidateID"]: row for manifest in manifests for row in _left(manifest, batch)}
-    for key, uri, links, _ in _read(path) if left else ():
-        if (row := left.get(key)) is None:
-            continue
-        everything, tried = (uri, *links), tuple(row["tried"] or ())
+    left = pa.concat_tables([_LEFT.empty_table(), *(_left(manifest, batch) for manifest in manifests)])
+    keys = left.column("candidateID").combine_chunks()
+    chosen = []
+    for rows in _read(path) if left.num_rows else ():
+        places = pc.index_in(rows.column("candidateID"), value_set=keys)
+        found = left.take(places.drop_null())
+        chosen.append(_chosen(rows.filter(places.is_valid()), found.column("tried"), found.column("entry")))
+    return _in_shards(batch, chosen, path)
+
+
+def _left(manifest: Path, batch: Batch) -> pa.Table:
+    """What a manifest leaves to the leftovers `batch`, as `_LEFT`."""
+    rows = tables.read(manifest, ["candidateID", "accessURI", "host", "tried", "nextURI", "reason"])
+    found = []
+    for row in rows.filter(pc.or_(reasons.transient_among(rows), rows.column("nextURI").is_valid())).to_pylist():
+        tried = row["tried"] or []
+        host = row["host"] if reasons.is_transient(row["reason"]) else _host(row["nextURI"])
         if reasons.passes_on(row["reason"]):
-            tried += ({"accessURI": row["accessURI"], "reason": row["reason"]},)
+            tried.append({"accessURI": row["accessURI"], "reason": row["reason"]})
         entry = row["nextURI"] if row["reason"] == reasons.OTHER_LANE else None
-        batch.add(Candidate(key, everything, tried, batch.stop(everything, len(tried)), entry))
-    return batch
+        if batch.owns(host):
+            found.append({"candidateID": row["candidateID"], "tried": tried, "entry": entry})
+    return pa.Table.from_pylist(found, _LEFT)
 
 
-def _left(manifest: Path, batch: Batch) -> Iterator[dict[str, Any]]:
-    columns = ["candidateID", "accessURI", "host", "tried", "nextURI", "reason"]
-    for row in tables.read_rows(manifest, columns):
-        if reasons.is_transient(row["reason"]):
-            wanted = batch.owns(row["host"])
-        else:
-            wanted = row["nextURI"] is not None and batch.owns(_host(row["nextURI"]))
-        if wanted:
-            yield row
+def _places(rows: pa.RecordBatch, batch: Batch, whose_is: Callable[[str], int]) -> pa.Array:
+    """The places of the rows that are the batch's: by the host of their first link, else by their key."""
+    uris, keys = rows.column("accessURI"), rows.column("candidateID")
+    plain = pc.struct_field(pc.extract_regex(uris, pattern=_PLAIN), "host").dictionary_encode()
+    whose = [whose_is(host) for host in plain.dictionary.to_pylist()]
+    codes = np.array([*whose, _UNKNOWN])[plain.indices.fill_null(len(whose)).to_numpy()]
+    places = []
+    for place in np.flatnonzero(codes != _NOT_OURS).tolist():
+        code = codes[place] if codes[place] != _UNKNOWN else _whose(_host(uris[place].as_py()), batch)
+        if code == _OURS or (code == _BY_KEY and batch_of(keys[place].as_py(), None, batch.lane) == batch.number):
+            places.append(place)
+    return pa.array(places, pa.int64())
+
+
+def _whose(host: str | None, batch: Batch) -> int:
+    if lane_of(host, batch.lanes) is not batch.lane:
+        return _NOT_OURS
+    if batch.lane.batches == 1:
+        return _OURS
+    if batch.lane.name != WEB or host is None:
+        return _BY_KEY
+    return _OURS if batch_of("", host, batch.lane) == batch.number else _NOT_OURS
+
+
+def _chosen(rows: pa.RecordBatch, tried: Any = None, entry: Any = None) -> pa.Table:
+    """Rows of the candidates' table as `_CHOSEN`."""
+    uris, links = (rows.column(name).to_pylist() for name in ("accessURI", "links"))
+    everything = [[uri, *(link["accessURI"] for link in more or ())] for uri, more in zip(uris, links, strict=True)]
+    empty = pa.nulls(rows.num_rows)
+    columns = [rows.column("candidateID"), pa.array(everything, tables.texts), rows.column("license")]
+    columns += [empty if column is None else column for column in (tried, entry)]
+    return pa.table(columns, names=_CHOSEN.names).cast(_CHOSEN)
+
+
+def _in_shards(batch: Batch, chosen: Sequence[pa.Table], path: Path) -> Batch:
+    """The batch with its rows in their shards.
+
+    Raises:
+        UserError: a candidate stands twice in the table `path`.
+    """
+    rows = pa.concat_tables([_CHOSEN.empty_table(), *chosen])
+    count = batch.settings["download"]["shards_per_batch"] * (batch.lane.batches if batch.number is None else 1)
+    numbers = pa.array([shard_of(key, count) for key in rows.column("candidateID").to_pylist()], pa.int32())
+    rows = rows.append_column("shard", numbers).sort_by([("shard", "ascending"), ("candidateID", "ascending")])
+    keys = rows.column("candidateID")
+    same = pc.equal(keys.slice(1), keys.slice(0, max(0, len(keys) - 1)))
+    if pc.any(same).as_py():
+        raise UserError(
+            f"{path} holds the candidate {keys.slice(1).filter(same)[0]} twice. Make it again with: snakemake -f {path}"
+        )
+    ends = np.searchsorted(rows.column("shard").to_numpy(), range(count + 1))
+    rows = rows.drop_columns("shard")
+    return replace(batch, shards=tuple(rows[start:end] for start, end in pairwise(ends.tolist())))
 
 
 def _batch(name: str, settings: Settings, leftovers: bool) -> Batch:
     all_lanes = lanes(settings)
-    shards = settings["download"]["shards_per_batch"]
     for lane in all_lanes:
         if leftovers and name == leftovers_name(lane.name):
-            return Batch(name, lane, None, all_lanes, tuple({} for _ in range(shards * lane.batches)))
+            return Batch(name, lane, None, settings, all_lanes)
         if not leftovers and (number := _number(name, lane)) is not None:
-            return Batch(name, lane, number, all_lanes, tuple({} for _ in range(shards)))
+            return Batch(name, lane, number, settings, all_lanes)
     names = leftover_names(settings) if leftovers else batch_names(settings)
     close = difflib.get_close_matches(name, names, n=1) or names[-1:]
     raise UserError(f"the config has no batch {name!r}. Its batches run from {names[0]} to {names[-1]}; try {close[0]}")
@@ -186,14 +250,11 @@ def _number(name: str, lane: Lane) -> int | None:
     return next((number for number in range(lane.batches) if batch_name(lane, number) == name), None)
 
 
-def _read(path: Path) -> Iterator[tuple[str, str | None, list[str | None], str | None]]:
-    """candidateID, accessURI, the addresses of further links, licence."""
+def _read(path: Path) -> Iterator[pa.RecordBatch]:
+    """candidateID, accessURI, further links and licence of all candidates, so many rows at a time."""
     try:
         with pq.ParquetFile(path) as table:
-            for rows in table.iter_batches(columns=["candidateID", "accessURI", "links", "license"]):
-                columns = [rows.column(name).to_pylist() for name in ("candidateID", "accessURI", "links", "license")]
-                for key, uri, links, license_id in zip(*columns, strict=True):
-                    yield key, uri, [link["accessURI"] for link in links or ()], license_id
+            yield from table.iter_batches(10_000, columns=["candidateID", "accessURI", "links", "license"])
     except FileNotFoundError:
         raise UserError(f"{path} is missing. Make it with: snakemake {path}") from None
     except pa.ArrowInvalid as error:

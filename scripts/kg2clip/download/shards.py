@@ -11,12 +11,16 @@ The journal goes last, so a kill between two of these steps loses nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kg2clip import tables, tars
@@ -67,49 +71,51 @@ class Shard:
             self.rules, [[one.key, one.links, one.tried, one.stop, one.refused] for one in self.candidates]
         )
 
-    def finished_rows(self) -> list[Row] | None:
-        """The shard's rows if they answer to its input and settings, lack nothing that may still come, and verify."""
+    def is_finished(self) -> bool:
+        """Whether its record answers to its input and settings, lacks nothing that may still come, and verifies."""
         if not self.candidates:
-            return [] if not self.record.exists() else None
+            return not self.record.exists()
         record = read_record(self.record)
         if record is None or record.fingerprint != self.fingerprint:
-            return None
-        if any(reasons.is_transient(row["reason"]) for row in record.rows):
-            return None
+            return False
+        if pc.any(reasons.transient_among(record.rows)).as_py():
+            return False
         if tars.mark_of(self.tar).exists() and not self.tar.exists():
-            return record.rows
-        stored = {row["candidateID"]: row["sha256"] for row in record.rows if row["status"] == reasons.SUCCESS}
+            return True
+        kept = record.rows.filter(pc.equal(record.rows.column("status"), reasons.SUCCESS))
+        stored = dict(zip(*(kept.column(name).to_pylist() for name in ("candidateID", "sha256")), strict=True))
         found = {key: sha256_bytes(member.read()) for key, member in bodies(self.tar).items()}
-        return record.rows if found == stored else None
+        return found == stored
 
-    def seal(self, journal: Journal, missing: Iterable[Row]) -> list[Row]:
-        """Turn the journal, and the rows of what failed for now, into the finished tar and record; return the rows."""
-        by_key = {row["candidateID"]: row for row in missing}
-        rows = [by_key.get(candidate.key) or journal.rows[candidate.key] for candidate in self.candidates]
-        rows = [{**row, "shard": self.tar.name if row["status"] == reasons.SUCCESS else None} for row in rows]
-        stored = [row for row in rows if row["shard"]]
+    def seal(self, journal: Journal, missing: Iterable[Row]) -> None:
+        """Turn the journal, and the rows of what failed for now, into the finished tar and record."""
+        late = {row["candidateID"]: row for row in missing}
         tars.mark_of(self.tar).unlink(missing_ok=True)
-        if stored:
-            with tars.writing(self.tar) as tar:
-                for row in stored:
-                    key = row["candidateID"]
-                    tar.add(f"{key}.{media.extension(row['mediaType'])}", journal.body(key))
-        else:
+        with tars.writing(self.tar) if journal.has_pictures() else nullcontext() as tar:
+            rows = tables.gather(self._pour(journal, late, tar), tables.DOWNLOADS)
+        if tar is None:
             self.tar.unlink(missing_ok=True)
-        if rows:
+        if rows.num_rows:
             labels = {_RULES: self.rules, _FINGERPRINT: self.fingerprint}
             tables.write(rows, tables.DOWNLOADS.with_metadata(labels), self.record)
         else:
             self.record.unlink(missing_ok=True)
         journal.remove()
-        return rows
+
+    def _pour(self, journal: Journal, late: Mapping[str, Row], tar: tars.TarWriter | None) -> Iterator[Row]:
+        """The rows in the order of their keys; their bodies go into the tar."""
+        for candidate in self.candidates:
+            row, body = (late[candidate.key], None) if candidate.key in late else journal.entry(candidate.key)
+            if body is not None and tar is not None:
+                tar.add(f"{candidate.key}.{media.extension(row['mediaType'])}", body)
+            yield {**row, "shard": self.tar.name if body is not None else None}
 
 
 @dataclass(frozen=True)
 class Record:
-    """A finished shard's rows and what they answered to."""
+    """A finished shard's rows (`tables.DOWNLOADS`) and what they answered to."""
 
-    rows: list[Row]
+    rows: pa.Table
     rules: str
     fingerprint: str
 
@@ -121,7 +127,7 @@ def read_record(path: Path) -> Record | None:
         table = tables.read(path)
         if table.schema.names != tables.DOWNLOADS.names:
             return None
-        return Record(table.to_pylist(), labels[_RULES].decode(), labels[_FINGERPRINT].decode())
+        return Record(tables.as_table(table, tables.DOWNLOADS), labels[_RULES].decode(), labels[_FINGERPRINT].decode())
     except (UserError, OSError, ValueError, KeyError):
         return None
 
@@ -138,56 +144,61 @@ def bodies(tar: Path) -> dict[str, tars.Member]:
 class Archive:
     """What a batch's folder already holds, from whatever config or input, ready to be used again."""
 
-    rules: str
-    _rows: dict[str, Row] = field(default_factory=dict)
-    _bodies: dict[str, tars.Member] = field(default_factory=dict)
+    rows: pa.Table = field(default_factory=tables.DOWNLOADS.empty_table)
+    bodies: dict[str, tars.Member] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path, rules: str) -> Archive:
         """Gather all finished shards of a folder that obeyed the same rules."""
-        archive = cls(rules)
+        archive = cls()
         for path in sorted(folder.glob("*.rows.parquet")):
             record = read_record(path)
             if record is None or record.rules != rules:
                 continue
-            archive._rows.update((row["candidateID"], row) for row in record.rows)
-            archive._bodies.update(bodies(path.with_name(path.name.replace(".rows.parquet", ".tar"))))
+            archive.rows = pa.concat_tables([archive.rows, record.rows])
+            archive.bodies.update(bodies(path.with_name(path.name.replace(".rows.parquet", ".tar"))))
         return archive
 
-    def find(self, candidate: Candidate) -> tuple[Row, bytes | None] | None:
-        """The row and body of a candidate, if its links are the same, its outcome final and its body whole."""
-        row = self._rows.get(candidate.key)
-        if row is None or not candidate.answered_by(row):
-            return None
-        if row["status"] != reasons.SUCCESS:
-            return row, None
-        member = self._bodies.get(candidate.key)
+    def find(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Row, bytes | None]]:
+        """Those candidates whose links are the same, whose outcome is final and whose body is whole, with both."""
+        keys = pa.array([candidate.key for candidate in candidates], tables.text)
+        places = pc.index_in(keys, value_set=self.rows.column("candidateID").combine_chunks())
+        rows = self.rows.take(places.drop_null()).to_pylist()
+        wanted = {candidate.key: candidate for candidate in candidates}
+        for row in rows:
+            candidate = wanted[row["candidateID"]]
+            if not candidate.answered_by(row):
+                continue
+            if row["status"] != reasons.SUCCESS:
+                yield candidate, row, None
+            elif (body := self._body(candidate.key)) is not None and sha256_bytes(body) == row["sha256"]:
+                yield candidate, row, body
+
+    def _body(self, key: str) -> bytes | None:
         try:
-            body = member.read() if member else None
+            return self.bodies[key].read() if key in self.bodies else None
         except UserError:
             return None
-        return (row, body) if body is not None and sha256_bytes(body) == row["sha256"] else None
 
 
 class Journal:
     """What has arrived for an unfinished shard, in a file that only grows: a line of JSON (the row), then the body.
 
-    A kill in mid-write leaves a torn end, which the next opening cuts off. Only final outcomes are written.
+    A kill in mid-write leaves a torn end, which the next opening cuts off. Only final outcomes are written. In memory
+    there is only where each entry lies.
     """
 
     def __init__(self, shard: Shard) -> None:
         """Open the shard's journal; one that obeyed other rules is begun anew."""
-        self.rows: dict[str, Row] = {}
-        self._places: dict[str, int] = {}
+        self._places: dict[str, tuple[int, int, int]] = {}  # where the line begins, the body begins, the body ends
         self._path = shard.journal
         self._head = json.dumps({"rules": shard.rules}).encode() + b"\n"
         shard.folder.mkdir(parents=True, exist_ok=True)
         self._file = open(self._path, "a+b")  # noqa: SIM115  (closed by __exit__)
-        self._end = self._load()
+        self._end = self._load(shard.candidates)
         self._file.truncate(self._end)
         if not self._end:
             self._write(self._head)
-        self._keep_only(shard.candidates)
 
     def __enter__(self) -> Journal:
         """Use it as `with Journal(shard) as journal`."""
@@ -199,17 +210,33 @@ class Journal:
         """Close the file; it stays until `remove`."""
         self._file.close()
 
+    def __contains__(self, key: str) -> bool:
+        """Whether a candidate's outcome is there."""
+        return key in self._places
+
+    def __len__(self) -> int:
+        """How many outcomes are there."""
+        return len(self._places)
+
     def append(self, row: Row, body: bytes | None) -> None:
         """Keep a row, and its body if there is one."""
         line = json.dumps(row, ensure_ascii=True).encode() + b"\n"
         start = self._end
         self._write(line + (body or b""))
-        self.rows[row["candidateID"]] = row
-        self._places[row["candidateID"]] = start + len(line)
+        self._places[row["candidateID"]] = (start, start + len(line), self._end)
 
-    def body(self, key: str) -> bytes:
-        """The body of a picture."""
-        return tars.read_at(self._path, self._places[key], self.rows[key]["bytes"])
+    def entry(self, key: str) -> tuple[Row, bytes | None]:
+        """A candidate's row, and the body of its picture if there is one."""
+        start, middle, end = self._places[key]
+        content = os.pread(self._file.fileno(), end - start, start)
+        if len(content) != end - start:
+            raise UserError(f"{self._path} is torn: it ends before byte {end}")
+        row: Row = json.loads(content[: middle - start])
+        return row, content[middle - start :] if row["status"] == reasons.SUCCESS else None
+
+    def has_pictures(self) -> bool:
+        """Whether any outcome is a picture."""
+        return any(end > middle for _, middle, end in self._places.values())
 
     def remove(self) -> None:
         """Delete the file: the shard is finished."""
@@ -221,16 +248,18 @@ class Journal:
         self._file.flush()
         self._end += len(content)
 
-    def _load(self) -> int:
-        """Read all whole entries; return where the last one ends."""
+    def _load(self, candidates: Iterable[Candidate]) -> int:
+        """Find all whole entries that answer to a candidate; return where the last whole one ends."""
         self._file.seek(0)
         if self._file.readline() != self._head:
             return 0
         end = self._file.tell()
+        wanted = {candidate.key: candidate for candidate in candidates}
         for row, place in self._entries():
-            self.rows[row["candidateID"]] = row
-            self._places[row["candidateID"]] = place
-            end = self._file.tell()
+            start, end = end, self._file.tell()
+            self._places.pop(row["candidateID"], None)
+            if row["candidateID"] in wanted and wanted[row["candidateID"]].answered_by(row):
+                self._places[row["candidateID"]] = (start, place, end)
         return end
 
     def _entries(self) -> Iterator[tuple[Row, int]]:
@@ -244,7 +273,3 @@ class Journal:
             if row["status"] == reasons.SUCCESS and sha256_bytes(body) != row["sha256"]:
                 return
             yield row, place
-
-    def _keep_only(self, candidates: Iterable[Candidate]) -> None:
-        wanted = {candidate.key: candidate for candidate in candidates}
-        self.rows = {key: row for key, row in self.rows.items() if key in wanted and wanted[key].answered_by(row)}

@@ -24,7 +24,7 @@ import fetch_batch as fetch_batch_program
 import fetch_leftovers as fetch_leftovers_program
 from kg2clip import tables, web
 from kg2clip.errors import run_program
-from kg2clip.files import sha256_bytes
+from kg2clip.files import read_json, sha256_bytes
 
 HERE = Path(__file__).resolve().parent
 FAULTS, RESUME, OWN = "test_download_faults.py", "test_download_resume.py", Path(__file__).name
@@ -244,6 +244,7 @@ def test_all_hosts_down_is_no_success(
         return ended.value.code
 
     assert run(fetch_batch_program, "--batch", "web-000", "--output", first) == 0
+    assert read_json(tmp_path / "p.json")["optOut"] == "respected"
     assert tables.read(first)["reason"].to_pylist() == ["http-503"] * 2
     leftovers = ("--lane", "web", "--manifests", first, "--output", second)
     assert run(fetch_leftovers_program, *leftovers) == 3 and not second.exists()

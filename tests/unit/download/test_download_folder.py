@@ -39,8 +39,9 @@ def fetch(tmp_path: Path, root: Path, names: list[str], **options: Any) -> dict[
     settings = config(**options)
     settings["search"]["sources"]["folder"] = {"path": str(root)}
     table = candidates(root, tmp_path / "candidates.parquet", names)
-    rows = fetch_batch(table, "web-000", tmp_path / "download" / "web-000.manifest.parquet", settings)
-    return {str(row["candidateID"]): row for row in rows}
+    manifest = tmp_path / "download" / "web-000.manifest.parquet"
+    fetch_batch(table, "web-000", manifest, settings)
+    return {row["candidateID"]: row for row in tables.read(manifest).to_pylist()}
 
 
 def bodies(tmp_path: Path) -> dict[str, bytes]:

@@ -73,7 +73,8 @@ def test_batches_share_out_all_candidates(tmp_path: Path) -> None:
     for name in lanes.batch_names(options):
         batch = select(candidates, name, options)
         assert len(batch.shards) == 5
-        for shard in batch.in_order():
+        for number in range(len(batch.shards)):
+            shard = batch.candidates(number)
             assert [candidate.key for candidate in shard] == sorted(candidate.key for candidate in shard)
             for candidate in shard:
                 host = web.host_of(candidate.links[0] or "")

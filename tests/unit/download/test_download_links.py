@@ -53,7 +53,7 @@ def test_the_next_link_serves_where_one_fails_for_good(hostile: HostileWeb, harv
     )
     assert outcome(found["asked not to"])[0] == "opt-out", "who opts out means the picture, wherever it lies"
     assert not {"/ok/never", "/ok/copy"} & set(hostile.paths())
-    counts = batches.count(list(rows.values()))
+    counts = batches.count([tables.as_table(list(rows.values()), tables.DOWNLOADS)])
     assert (counts["success"], counts["served by a further link"], counts["left over"]) == (2, 1, 0)
 
 
@@ -152,7 +152,8 @@ def test_what_the_licence_keeps_out_is_never_asked_for(hostile: HostileWeb, harv
     output, settings = tmp_path / "download" / "web-000.manifest.parquet", config()
     for choice, kept in (("noncommercial", {"free", "nc"}), ("open", {"free"}), ("any", {"free", "nc", "none"})):
         settings["dataset"]["licenses"] = choice
-        found = {row["candidateID"]: row for row in batches.fetch_batch(path, "web-000", output, settings)}
+        batches.fetch_batch(path, "web-000", output, settings)
+        found = {row["candidateID"]: row for row in tables.read(output).to_pylist()}
         assert {key for key, row in found.items() if row["status"] == "success"} == kept
         assert {(row["status"], row["reason"]) for key, row in found.items() if key not in kept} <= {
             ("refused", "licence")

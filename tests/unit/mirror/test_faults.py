@@ -64,10 +64,9 @@ def download(
     rows = [{"candidateID": key, "accessURI": url} for key, url in zip(keys, urls, strict=True)]
     tables.write(rows, tables.CANDIDATES, folder / "candidates.parquet")
     batch = next(iter(lanes or {"web": FAST})) + "-000"
-    manifest = fetch_batch(
-        folder / "candidates.parquet", batch, folder / f"{batch}.manifest.parquet", settings.complete(config, "test")
-    )
-    found = {row["candidateID"]: row for row in manifest}
+    manifest = folder / f"{batch}.manifest.parquet"
+    fetch_batch(folder / "candidates.parquet", batch, manifest, settings.complete(config, "test"))
+    found = {row["candidateID"]: row for row in tables.read(manifest).to_pylist()}
     return [found[key] for key in keys if key in found]
 
 

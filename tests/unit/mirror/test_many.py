@@ -242,7 +242,8 @@ def test_the_real_download_gets_what_the_truth_says(tmp_path: Path, monkeypatch:
     write_candidates(standing(folder, 120), tmp_path / "candidates.parquet", tmp_path / "truth.parquet")
     with mirror_sites([ManySite(folder)], tmp_path) as places:
         monkeypatch.setenv(web.RESOLVE, json.dumps(places))
-        found = fetch_batch(tmp_path / "candidates.parquet", "web-000", tmp_path / "web-000.manifest.parquet", complete)
+        fetch_batch(tmp_path / "candidates.parquet", "web-000", tmp_path / "web-000.manifest.parquet", complete)
+    found = tables.read(tmp_path / "web-000.manifest.parquet").to_pylist()
     truth = {row["candidateID"]: row for row in tables.read(tmp_path / "truth.parquet").to_pylist()}
     assert {row["candidateID"]: row["sha256"] for row in found} == {key: row["sha256"] for key, row in truth.items()}
     reasons = {"dead-host": "dns", "not-found": "http-404", None: None}
