@@ -82,7 +82,9 @@ class Namesakes:
             for entity_id, taxon_id, scientific, names, above in rows:
                 ancestors[entity_id] = above or []
                 bearer = _bearer(entity_id, taxon_id, above or [])
-                for name in {fold(bare(name["text"])) for name in names or []} | {fold(bare(scientific or ""))} - {""}:
+                for name in {fold(bare(name["text"] or "")) for name in names or []} | {
+                    fold(bare(scientific or ""))
+                } - {""}:
                     bearers[name].append(bearer)
         return cls({name: known for name, known in bearers.items() if len(known) > 1}, ancestors)
 

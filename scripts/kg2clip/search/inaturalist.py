@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from kg2clip import provenance
 from kg2clip.errors import IncompleteError, UserError
 from kg2clip.identifiers import candidate_id
+from kg2clip.names import RANKS
 from kg2clip.search import licenses
 from kg2clip.search.hits import INT64, objects, whole, words
 from kg2clip.search.limits import check_limits
@@ -54,7 +55,7 @@ class INaturalist(Source):
             UserError: the config asks too fast, or the queries need more calls than `max_calls`.
         """
         check_limits(self.name, self._wanted)
-        names = {query["name"] for query in queries if names_taxon(query)}
+        names = {name_of(query) for query in queries if names_taxon(query)}
         if (needed := CALLS_PER_NAME * len(names)) > self._wanted["max_calls"]:
             raise UserError(
                 f"{len(names)} names need at least {needed} calls of iNaturalist's API, and a run may make "
@@ -95,13 +96,14 @@ class INaturalist(Source):
             last = newest
 
     def _find_taxon(self, query: Query, answers: Answers) -> int | None:
-        answer = self._ask(answers, "/taxa", {"q": query["name"], "is_active": "true"})
+        name = name_of(query)
+        answer = self._ask(answers, "/taxa", {"q": name, "is_active": "true"})
         found = [taxon for taxon in objects(answer.get("results")) if taxon.get("is_active") is not False]
         matches = without_descendants(
             {
                 number: _ancestor_ids(taxon)
                 for taxon in found
-                if taxon.get("name") == query["name"] and (number := whole(taxon.get("id"), INT64))
+                if taxon.get("name") == name and (number := whole(taxon.get("id"), INT64))
             }
         )
         if len(matches) > 1 and query["disambiguation"]:
@@ -131,6 +133,11 @@ def _is_last(answer: Mapping[str, Any], found: int, asked: int) -> bool:
 def names_taxon(query: Query) -> bool:
     """Whether a query can name a taxon of iNaturalist: it knows no attributes, and common names are shared by many."""
     return query["kind"] == "noun" and query["nameKind"] in ("scientific", "synonym")
+
+
+def name_of(query: Query) -> str:
+    """A query's name as iNaturalist writes it: without the word for a rank below the species (subsp., var., f.)."""
+    return " ".join(word for word in query["name"].split() if word not in RANKS)
 
 
 def without_descendants(matches: Mapping[int, Sequence[int]]) -> dict[int, Sequence[int]]:

@@ -23,6 +23,7 @@ from kg2clip.search import licenses
 from kg2clip.search.inaturalist import (
     SITE,
     media_type,
+    name_of,
     names_taxon,
     only_match,
     photo_hit,
@@ -104,7 +105,7 @@ class INaturalistOpenData(Source):
         if not names_taxon(query):
             return
         tables = self._open(answers.contact)
-        taxon = only_match(query, tables.find_taxa(query["name"], query["disambiguation"]))
+        taxon = only_match(query, tables.find_taxa(name_of(query), query["disambiguation"]))
         if taxon is not None:
             yield list(tables.hits(taxon, self._wanted))
 

@@ -90,8 +90,9 @@ def _read(statement: str) -> str | None:
     return min(filter(None, found_words), key=_conditions) if found_words and all(found_words) else None
 
 
-def _conditions(license_id: str) -> tuple[bool, bool, bool, int]:
-    return "-NC" in license_id, "-ND" in license_id, not license_id.startswith("CC"), len(license_id)
+def _conditions(license_id: str) -> tuple[bool, bool, bool, int, str]:
+    limits = ("-NC" in license_id, "-ND" in license_id)
+    return *limits, not license_id.startswith("CC"), len(license_id), license_id  # of equals always the same one
 
 
 def _from_addresses(text: str) -> str | None:

@@ -18,7 +18,7 @@ from kg2clip import tables, web
 from kg2clip.errors import IncompleteError, UserError
 from kg2clip.mirror import inaturalist as mirror
 from kg2clip.mirror.rendered import species
-from kg2clip.search.inaturalist import INaturalist, read_credit, read_observations, resize
+from kg2clip.search.inaturalist import INaturalist, name_of, read_credit, read_observations, resize
 from kg2clip.search.inaturalist_tables import INaturalistOpenData, build_index, read_open_data
 from kg2clip.search.run import search_source
 from kg2clip.search.source import Answers
@@ -79,6 +79,22 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 # What recorded answers say
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("Nicrophorus vespilloides var. aurora", "Nicrophorus vespilloides aurora"),  # so in the recorded taxon
+        ("Quercus robur subsp. robur", "Quercus robur robur"),
+        ("Mentha × piperita nothosubsp. citrata", "Mentha × piperita citrata"),
+        ("Canis lupus familiaris", "Canis lupus familiaris"),
+        ("Apis", "Apis"),
+    ],
+)
+def test_names_have_no_word_for_a_rank(ours: str, theirs: str, samples: Path) -> None:
+    assert name_of(query(ours)) == theirs
+    named = {one.get("name"): one.get("rank") for one in walk(recorded(samples, "api_v1_taxon_by_id"))}
+    assert named["Nicrophorus vespilloides aurora"] == "variety"
 
 
 def test_a_recorded_photo_gives_its_hit(samples: Path) -> None:

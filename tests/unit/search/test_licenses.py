@@ -84,6 +84,7 @@ from kg2clip.search.licenses import normalize
         ("CC BY-NC 4.0 (https://creativecommons.org/licenses/by-nc/4.0/)", "CC-BY-NC-4.0"),
         ("http://creativecommons.org/licenses/by/4.0/ or http://creativecommons.org/licenses/by-nc/4.0/", "CC-BY-4.0"),
         ("http://creativecommons.org/licenses/by/4.0/ http://creativecommons.org/licenses/by-nc/4.0/", "unknown"),
+        ("http://creativecommons.org/licenses/by/4.0/ or http://creativecommons.org/licenses/by/3.0/", "CC-BY-3.0"),
         ("https://creativecommons.org/publicdomain/mark/1.0/", "public-domain"),
         ("http://creativecommons.org/licenses/sampling+/1.0/", "unknown"),
         ("https://spdx.org/licenses/CC-BY-NC-SA-3.0-IGO.html", "CC-BY-NC-SA-3.0"),
