@@ -21,6 +21,8 @@ from kg2clip.train import recipe as recipes
 
 ROOT = settings.ROOT
 PAGES = sorted([ROOT / "README.md", ROOT / "config" / "README.md", *(ROOT / "docs").glob("*.md")])
+MADE = {"config/removed.csv"}  # by scripts/remove.py
+FILES = {"train.json"}  # no key, though it begins like one
 LEAST = {"project": "x", "knowledge": {"roots": ["Apidae"]}}
 
 
@@ -86,6 +88,27 @@ def test_every_config_in_the_pages_can_be_used(page: str, block: str) -> None:
     filled = settings.complete({**LEAST, **content}, page)
     wanted = {experiment["recipe"] for experiment in filled["train"]["experiments"].values()} - {"my-recipe"}
     assert all((recipes.RECIPES / f"{name}.yaml").is_file() for name in wanted)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_key_and_file_that_a_page_names_exists(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for word in re.findall(r"`([^`\n]+)`", text):
+        key = re.fullmatch(r"([a-z_]+(?:\.\w+)+)(?:: .*)?", word)
+        if key and key[1].split(".")[0] in settings.read_schema()["properties"] and key[1] not in FILES:
+            assert is_key(key[1].split(".")), f"{word} is no key of the config"
+        if re.match(r"(\.?\./)*(scripts|config|docs|tests|rules|profiles|envs|benchmarks)/[\w./-]*$", word):
+            assert (ROOT / word).exists() or word in MADE, f"there is no {word}"
+
+
+def is_key(parts: list[str]) -> bool:
+    """Whether the schema knows a key; those of free names (an experiment, a lane) by the names below them."""
+    rule = settings.read_schema()
+    for part in parts:
+        rule = rule.get("properties", {}).get(part) or rule.get("additionalProperties")
+        if not isinstance(rule, dict):
+            return False
+    return True
 
 
 def test_the_line_that_shows_a_filter_stands_in_the_code() -> None:

@@ -27,6 +27,11 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 PROGRAMS = ("snakemake", "python", "make")
+# First words of commands that are none of our programs: one that stands in a text must be in UNRUN with its reason.
+OTHERS = ("apptainer", "apt-get", "cat", "cd", "conda", "cp", "docker", "git", "kill", "ln", "ls", "mkdir", "module", "mv",
+          "pip", "python3", "rm", "sbatch", "scancel", "sinfo", "squeue", "srun", "sudo", "tensorboard", "unzip", "wget",
+          "wsl", ".venv/bin/python", ".venv/bin/pre-commit")  # fmt: skip
+LANGUAGES = {"console", "text", "yaml", "python", ""}  # of blocks; those of console hold commands
 UNRUN = {
     "source .venv/bin/activate": "changes the shell that types it; the tests' commands run in that environment",
     "tmux new -s kg2clip": "opens a terminal",
@@ -46,6 +51,15 @@ UNRUN = {
         "asks a cluster; a program of the Slurm plugin (test_profiles reads a table of its form)",
     "PYTHONPATH=scripts python -c \"from pathlib import Path; from kg2clip.mirror import faults; faults.write_into(Path('docs/mirror.md'))\"":
         "writes docs/mirror.md, which a test of the mirror holds against the code",
+    "rm results/{project}/download/*-leftovers.manifest.parquet": "removes results",
+    "tensorboard --logdir results/birds/models": "serves until it is stopped",
+    ".venv/bin/pre-commit install": "changes the clone that it is typed in",
+    "wsl --install -d Ubuntu-24.04": "a program of Windows",
+    "sudo apt-get install make python3-venv": "installs packages on the machine",
+    "kill -9": "the name of what the tests do",
+    'python -m open_clip_train.main --dataset-type webdataset --train-data "results/bumblebees/dataset/train-{00000..00041}.tar"'
+    " --model ViT-B-32":
+        "trains for hours; tests/full/test_interop.py trains with it for a moment",
 }  # fmt: skip
 AS_IT_STANDS = ("python scripts/plan.py --entities", "python scripts/doctor.py --profile mysite --offline")
 DRY = ("-n", "--quiet", "rules", "--nolock")
@@ -60,7 +74,8 @@ def commands() -> Iterator[str]:
                 yield re.sub(r"\s+#.*", "", line.removeprefix("$ ")).strip()
         prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
         for span in re.findall(r"`([^`\n]+)`", prose):
-            if span.split(" ")[0] in (*PROGRAMS, *(command.split(" ")[0] for command in UNRUN)) and " " in span:
+            first = re.sub(r"^(\w+=\S+ )+", "", span).split(" ")[0]
+            if " " in span and first in (*PROGRAMS, *OTHERS, *(command.split(" ")[0] for command in UNRUN)):
                 yield span
 
 
@@ -97,6 +112,18 @@ def test_every_command_is_of_a_kind_that_is_run() -> None:
     known = {*of("snakemake"), *of("python"), *of("make"), *UNRUN}
     assert [command for command in ALL if command not in known] == [], "run it, or put it into UNRUN with the reason"
     assert set(UNRUN) <= set(ALL), "no page holds it any more"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_no_command_hides_in_a_block_of_another_kind(page: Path) -> None:
+    fences = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(fences) % 2 == 0 and set(fences) <= LANGUAGES
+    for language, block in re.findall(
+        r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    ):
+        lines = [line.strip().removeprefix("$ ") for line in block.splitlines() if language != "console"]
+        assert not [line for line in lines if line.startswith(tuple(f"{name} " for name in PROGRAMS))]
+        assert language != "console" or not re.search(r"\\$", block, re.MULTILINE), "one command a line"
 
 
 def dry_runs() -> list[tuple[str, ...]]:

@@ -49,6 +49,7 @@ _AXIS = {
     "gridColor": "currentColor",
     "gridOpacity": 0.12,
     "labelFontSize": 11,
+    "labelSeparation": 6,
     "titleFontSize": 11,
     "titleFontWeight": "normal",
 }

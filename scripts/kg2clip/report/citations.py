@@ -1,4 +1,9 @@
-"""What a paper about the run should cite: the method, the tools and the sources that this run used, and no others."""
+"""What a paper about the run should cite: the method, the tools and the sources that this run used, and no others.
+
+Where authors, titles and DOIs were looked up: arXiv's listing of 2505.02746 (the method); the README of open_clip_torch
+3.3.0 (CLIP, OpenCLIP); Snakemake's documentation, for the DOI the README of snakefmt 2.1.0; korrekt.org, which is
+Krötzsch's own (Wikidata); QLever's README, for authors and DOI the reference lists of others who cite it.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +43,11 @@ OPEN_CLIP = Citation(
 SNAKEMAKE = Citation(
     "the workflow",
     "Mölder F, Jablonski KP, Letcher B, et al. (2021). Sustainable data analysis with Snakemake. F1000Research 10:33.",
-    "https://doi.org/10.12688/f1000research.29032",
+    "https://doi.org/10.12688/f1000research.29032.2",
 )
 WIKIDATA = Citation(
     "the knowledge graph",
-    "Vrandečić D, Krötzsch M (2014). Wikidata: a free collaborative knowledgebase. Communications of the ACM "
+    "Vrandečić D, Krötzsch M (2014). Wikidata: A Free Collaborative Knowledgebase. Communications of the ACM "
     "57(10):78-85.",
     "https://doi.org/10.1145/2629489",
 )

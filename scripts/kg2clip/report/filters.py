@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,6 +66,23 @@ REASONS = {
 }
 
 
+_HTTP = {
+    "http-401": "the host does not hand it out",
+    "http-403": "the host does not hand it out",
+    "http-404": "no longer at its address",
+    "http-410": "taken down by its host",
+    "http-429": "the host asked for fewer calls, for now",
+    "http-4": "the host refused to send it",
+    "http-5": "the host was in trouble, for now",
+}
+
+
+def meaning(reason: str | None) -> str:
+    """What a short reason means in words; empty where it says so itself."""
+    reason = reason or ""
+    return REASONS.get(reason) or _HTTP.get(reason) or _HTTP.get(reason[: len("http-4")], "")
+
+
 def clean(value: Any) -> Any:
     """Replace control characters of a text by U+FFFD, so that they show; null becomes nothing."""
     if value is None:
@@ -86,6 +104,15 @@ def short(value: str | None, limit: int = MAX_TEXT) -> str:
 def number(value: float | None) -> str:
     """A count with thousands separators; a dash for null."""
     return "–" if value is None else f"{value:,}"
+
+
+def day(moment: str, time: bool = True) -> str:
+    """A moment of a provenance file, 2026-11-25T21:52:15Z, as a person writes it; what is none as it stands."""
+    try:
+        read = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    return f"{read.day} {read:%B %Y}" + (f", {read:%H:%M} UTC" if time else "")
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -36,7 +36,8 @@ class Training:
     experiment: str
     recipe: str
     history: tuple[Row, ...]
-    figures: tuple[tuple[str, str], ...]
+    facts: Row  # models/{experiment}/metrics.json
+    figures: tuple[tuple[str, str], ...]  # those of them that are a number or a word
 
     @property
     def last(self) -> Row | None:
@@ -59,6 +60,11 @@ def endpoint(results: Results, records: list[Row]) -> str:
     """The graph's address: as the export wrote it down, else as the config has it."""
     written = [str(record["endpoint"]) for record in records if record.get("endpoint")]
     return written[0] if written else str(results.settings["knowledge"]["endpoint"])
+
+
+def exported(records: list[Row]) -> str | None:
+    """When the graph was asked: the date of the export."""
+    return next((str(record["date"]) for record in records if record.get("step") == "export_entities"), None)
 
 
 def cited(records: list[Row]) -> list[tuple[str, str]]:
@@ -96,7 +102,7 @@ def _training(results: Results, experiment: str) -> Training:
     metrics = results.metrics(experiment)
     figures = [(key, _figure(value)) for key, value in metrics.items() if isinstance(value, (int, float, str, bool))]
     recipe = results.settings["train"]["experiments"][experiment]["recipe"]
-    return Training(experiment, recipe, tuple(metrics.get("history") or ()), tuple(figures))
+    return Training(experiment, recipe, tuple(metrics.get("history") or ()), metrics, tuple(figures))
 
 
 def _figure(value: Any) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import starmap
 
+from kg2clip.report.funnel import Loss
 from kg2clip.report.results import Results, Row
 
 SHOWN = 25  # hosts, those that cost most first
@@ -42,9 +44,9 @@ class Hosts:
 
 
 def measure(results: Results) -> Hosts:
-    """Count pictures by host."""
+    """Count pictures by host; the `reasons` of a row are `Loss`es, the commonest first."""
     rows = results.rows(_HOSTS)
     for row in rows:
-        why = sorted((row["reasons"] or {}).items(), key=lambda item: (-item[1], item[0]))
-        row["reasons"] = ", ".join(f"{reason} {count:,}" for reason, count in why)
+        losses = starmap(Loss, (row["reasons"] or {}).items())
+        row["reasons"] = sorted(losses, key=lambda loss: (-loss.count, loss.reason))
     return Hosts(tuple(rows[:SHOWN]), max(0, len(rows) - SHOWN), sum(row["further"] for row in rows))

@@ -33,7 +33,7 @@ from kg2clip.report import (
 from kg2clip.report.ablation import Effect
 from kg2clip.report.accuracy import Accuracy
 from kg2clip.report.charts import Chart
-from kg2clip.report.coverage import Taxon
+from kg2clip.report.coverage import Group, Taxon
 from kg2clip.report.history import Training
 from kg2clip.report.models import Models
 from kg2clip.report.pictures import Pictures
@@ -42,6 +42,7 @@ from kg2clip.report.results import Results, Row
 TEMPLATES = Path(__file__).with_name("templates")
 STEP = "make_report"  # its own record is of the last time, so it is left out
 MAX_ENTITY_ROWS = 3_000  # with all their attributes: about 1 kB a row
+MAX_BYTES = 15_000_000  # of the page, so that it can be sent and opens on a phone
 
 
 def render(results: Results, date: str | None = None, pictures: Pictures | None = None) -> tuple[str, dict[str, Any]]:
@@ -65,34 +66,27 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
     effects = ablation.measure(results, scores.scores)
     records = [record for record in results.provenance() if record.get("step") != STEP]
     runs = history.training(results)
-    kept = galleries.kept(results, pictures)
-    lots = galleries.dropped(results, pictures)
     context = {
         "project": results.settings["project"],
         "settings": results.settings,
         "date": date or provenance.now(),
         "endpoint": history.endpoint(results, records),
+        "exported": history.exported(records),
         "cited": history.cited(records),
         "citations": citations.gather(results.settings, records),
         "funnel": counted,
-        "groups": coverage.cut(groups),
         "taxa": taxa,
-        "max_rows": coverage.MAX_ROWS,
-        "described": sorted(taxa, key=lambda taxon: (-taxon.kept, taxon.entity["entityID"]))[:MAX_ENTITY_ROWS],
         "attributes": _attributes(results),
         "queries": _queries(results),
         "most_kept": max((taxon.kept for taxon in taxa), default=0),
-        "species": _species(taxa),
+        "covered": _covered(taxa),
         "mix": mix,
         "accuracy": scores,
         "models": several,
         "notes_on_benchmarks": results.notes_on_benchmarks,
         "runs": runs,
         "effects": effects,
-        "kept": kept,
-        "lots": lots,
         "leaks": galleries.leaks(results),
-        "truth": truth.measure(results, pictures),
         "licences": _licences(results),
         "sources": sources.measure(results),
         "hosts": hosts.measure(results),
@@ -101,15 +95,34 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
         "shown": galleries.SHOWN,
         "charts": _charts(taxa, runs, scores, several, effects),
     }
+    for less in (1, 2, 4, 8):
+        shown = _samples(results, pictures, groups, less)
+        html = _fill_in({**context, **shown})
+        if len(html.encode()) <= MAX_BYTES:
+            break
     counts = {
         "entities": counted.entities,
         "candidates": counted.candidates,
         "kept": counted.kept,
         "addsUp": counted.adds_up,
-        "keptShown": len(kept),
-        "droppedShown": sum(len(lot.pictures) for lot in lots),
+        "keptShown": len(shown["kept"]),
+        "droppedShown": sum(len(lot.pictures) for lot in shown["lots"]),
     }
-    return _fill_in(context), counts
+    return html, counts
+
+
+def _samples(results: Results, pictures: Pictures, groups: Sequence[Group], less: int) -> dict[str, Any]:
+    """What a page may hold more or less of: pictures and lines of taxa, a `less`th of what a page of any size has."""
+    rows = coverage.MAX_ROWS // less
+    most_kept = sorted(coverage.all_taxa(groups), key=lambda taxon: (-taxon.kept, taxon.entity["entityID"]))
+    return {
+        "groups": coverage.cut(groups, rows),
+        "max_rows": rows,
+        "described": most_kept[: MAX_ENTITY_ROWS // less],
+        "kept": galleries.kept(results, pictures, galleries.KEPT // less),
+        "lots": galleries.dropped(results, pictures, galleries.DROPPED // less),
+        "truth": truth.measure(results, pictures, truth.MISSES // less),
+    }
 
 
 def _charts(
@@ -162,13 +175,14 @@ def environment() -> jinja2.Environment:
     )
     made.filters |= {
         "n": filters.number,
+        "day": filters.day,
         "pct": filters.percent,
         "plain": filters.plain,
         "short": filters.short,
         "width": filters.width,
         "url": filters.safe_url,
     }
-    made.globals |= {"reasons": filters.REASONS, "entity_url": filters.entity_url, "lineage": tree.lineage}
+    made.globals |= {"meaning": filters.meaning, "entity_url": filters.entity_url, "lineage": tree.lineage}
     return made
 
 
@@ -181,9 +195,10 @@ def _source_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _species(taxa: list[Taxon]) -> dict[str, int]:
-    species = [taxon for taxon in taxa if taxon.entity["taxonRank"] == "species"]
-    return {"all": len(species), "shown": sum(taxon.kept > 0 for taxon in species)}
+def _covered(taxa: list[Taxon]) -> dict[str, Any]:
+    """How many entities have pictures, and what to call them."""
+    what = "species" if {taxon.entity["taxonRank"] for taxon in taxa} == {"species"} else "entities"
+    return {"what": what, "shown": sum(taxon.kept > 0 for taxon in taxa)}
 
 
 def _attributes(results: Results) -> list[Row]:

@@ -60,7 +60,7 @@ class Truth:
     lots: tuple[MissLot, ...]
 
 
-def measure(results: Results, pictures: Pictures) -> Truth | None:
+def measure(results: Results, pictures: Pictures, limit: int = MISSES) -> Truth | None:
     """Read the comparison with the mirror's truth; None for a run on real sources, which has none."""
     scores, misses = results.folder / "mirror" / "scores.parquet", results.folder / "mirror" / "misses.parquet"
     if not scores.is_file():
@@ -73,10 +73,10 @@ def measure(results: Results, pictures: Pictures) -> Truth | None:
     if not misses.is_file():
         return Truth(tuple(rows), ())
     check_columns(misses, MISS)
-    return Truth(tuple(rows), _lots(results, pictures, str(misses)))
+    return Truth(tuple(rows), _lots(results, pictures, str(misses), limit))
 
 
-def _lots(results: Results, pictures: Pictures, path: str) -> tuple[MissLot, ...]:
+def _lots(results: Results, pictures: Pictures, path: str, limit: int) -> tuple[MissLot, ...]:
     rows = results.rows(
         """
         WITH picked AS (
@@ -90,7 +90,7 @@ def _lots(results: Results, pictures: Pictures, path: str) -> tuple[MissLot, ...
             LEFT JOIN (SELECT * FROM features WHERE status = 'decoded') o ON o.candidateID = m.otherID
         ORDER BY m.detector, m.kind, m.outcome, m.candidateID, m.otherID
         """,
-        [path, MISSES],
+        [path, limit],
     )
     lots: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:

@@ -376,7 +376,7 @@ def _models(folder: Path) -> None:
     ]
     write_json(
         folder / "models" / "main" / "metrics.json",
-        {"steps": 120, "samples": 15360, "seconds": 118.25, "history": history},
+        {"steps": 120, "batchSize": 128, "pictures": 29, "samples": 15360, "seconds": 118.25, "history": history},
     )
     write_json(folder / "models" / "untrained" / "metrics.json", {"steps": 0, "history": []})
 

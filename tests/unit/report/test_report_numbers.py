@@ -7,12 +7,14 @@ import re
 from collections import Counter
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from kg2clip import removals, tables
-from kg2clip.files import write_json
+from kg2clip.files import read_json, write_json
 from kg2clip.report import accuracy, charts, coverage, funnel, galleries, history, hosts, notices, sources, texts, tree
 from kg2clip.report.pictures import Pictures, thumbnail
+from kg2clip.report.results import REQUIRED, SCORES
 from kg2clip.report.truth import measure as measure_truth
 
 
@@ -208,6 +210,37 @@ def test_numbers_of_the_page(run: Any) -> None:
     assert "Entities without a kept picture: 1 of 6 (Prunella vulgaris)" in text
 
 
+def test_every_number_of_the_methods_is_that_of_its_table(run: Any) -> None:
+    frames = {
+        name: pd.concat(tables.read_frame(path) for path in sorted(run.folder.glob(pattern)))
+        for name, (pattern, _) in {**REQUIRED, **SCORES}.items()
+    }
+    candidates, decisions, dataset = frames["candidates"], frames["decisions"], frames["dataset"]
+    fetched = frames["downloads"]["status"].eq("success").sum()
+    decoded = frames["features"]["status"].eq("decoded").sum()
+    lost = decisions["stage"].value_counts()
+    kept = decisions["kept"].sum()
+    web = sum(text["weight"] for texts in dataset["texts"] for text in texts if text["kind"] == "alt-text")
+    model = read_json(run.folder / "models" / "main" / "metrics.json")
+    curate, share = run.settings["curate"], run.settings["dataset"]["alt_text_share"]
+    numbers = [
+        *(len(frames["entities"]), 25334, 20, 2026, len(frames["queries"]), len(candidates)),
+        *(0, fetched, decoded, curate["short_side"], curate["jpeg_quality"]),
+        *(curate["min_side"], curate["max_aspect"], 1, lost["filter"]),
+        *(curate["pdq_distance"], 256, lost["duplicate"], lost["decontamination"]),
+        *(kept, dataset["entityIDs"].explode().nunique(), share, f"{100 * web / len(dataset):.1f}"),
+        *(model["history"][-1]["step"], model["batchSize"], model["pictures"]),
+    ]
+    scores = frames["scores"]
+    chosen = scores[(scores["split"] == "test") & (scores["metric"] == "top1") & scores["chosen"]]
+    for score in chosen[chosen["experiment"] == "main"].sort_values("nameForm").itertuples():
+        numbers += [1, f"{100 * score.value:.1f}", 95, f"{100 * score.low:.1f}", f"{100 * score.high:.1f}"]
+        numbers += [score.classes, score.pictures, f"{100 / score.classes:.1f}"]
+    methods = run.html().split('<h2 id="methods">')[1].split("</section>")[0]
+    told = re.findall(r"(?<![a-z])\d[\d,.]*\d|(?<![a-z])\d", re.sub(r"<[^>]+>|PDQ", "", methods))
+    assert told == [*map(str, numbers), "2505.02746"]
+
+
 def test_galleries_are_seeded_and_spread_over_entities(run: Any) -> None:
     results = run.open()
     first = galleries.kept(results, Pictures(results), limit=5)
@@ -317,7 +350,7 @@ def test_a_chart_takes_many_entities_and_a_long_history(run: Any) -> None:
     taxon = coverage.all_taxa(coverage.measure(run.open()))[0]
     assert charts.coverage_histogram([taxon] * 20_000) is not None
     lines = tuple({"step": step, "loss": 1.0, "lr": 0.1} for step in range(10_001))
-    chart = charts.loss_curve([history.Training("main", "demo", lines, ())])
+    chart = charts.loss_curve([history.Training("main", "demo", lines, {}, ())])
     assert chart is not None and len(chart.picture) < 200_000
 
 
@@ -377,6 +410,9 @@ def test_hosts_are_told_with_what_they_cost(run: Any) -> None:
     found = {row["host"]: row for row in measured.rows}
     assert measured.saved == 1 and measured.more == 0 and set(found) == {"a.test", "b.test"}
     assert (found["a.test"]["asked"], found["a.test"]["lost"]) == (len(rows) - 1, 3)
-    assert found["a.test"]["reasons"] == "http-404 2, timeout 1" and found["a.test"]["saved"] == 1
+    assert found["a.test"]["reasons"] == [funnel.Loss("http-404", 2), funnel.Loss("timeout", 1)]
+    assert found["a.test"]["saved"] == 1
     assert (found["b.test"]["fetched"], found["b.test"]["further"], found["b.test"]["bytes"]) == (1, 1, 1)
-    assert "1 pictures whose first link was dead came by a further one" in run.html()
+    html = run.html()
+    assert "so came 1 pictures." in html
+    assert re.search(r'>2</span> <bdi>http-404</bdi> *</li>|>2</span> <bdi>http-404</bdi></li>', html)
