@@ -121,7 +121,7 @@ def test_no_command_hides_in_a_block_of_another_kind(page: Path) -> None:
     for language, block in re.findall(
         r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     ):
-        lines = [line.strip().removeprefix("$ ") for line in block.splitlines() if language != "console"]
+        lines = [line.removeprefix("$ ") for line in block.splitlines() if language != "console"]
         assert not [line for line in lines if line.startswith(tuple(f"{name} " for name in PROGRAMS))]
         assert language != "console" or not re.search(r"\\$", block, re.MULTILINE), "one command a line"
 
