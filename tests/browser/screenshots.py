@@ -18,7 +18,7 @@ SHOTS = {  # name: width and height of the window, scheme, the heading at its to
     "report-dark": (1200, 900, "dark", "coverage"),
     "report-phone": (390, 844, "light", "kept"),
 }
-COLOURS = 128  # of a palette: a fourth of the bytes
+COLOURS = 256  # of a palette: a third of the bytes
 
 
 def take(browser: Browser, report: Path, target: Path, shot: tuple[int, int, str, str]) -> None:

@@ -49,6 +49,7 @@ REASONS = {
     "unknown-format": "a format that is not known",
     "side-too-long": "a side has more pixels than allowed",
     "truncated": "the file ends too early",
+    "unsupported-colours": "colours of a kind that is not read",
     "broken": "the file is damaged",
     "too-many-pixels": "more pixels than allowed",
     "too-small": "fewer pixels than asked for",
