@@ -115,6 +115,8 @@ def unpack(archive: Path, folder: Path) -> Path:
     found = list(folder.iterdir())
     if len(found) != 1 or not found[0].is_dir():
         raise UserError(f"{archive} is no bundle: it holds more than one folder")
+    if not (found[0] / MANIFEST).is_file():  # tarfile takes a torn header for the end
+        raise UserError(f"{archive} is no whole bundle: it has no {MANIFEST}")
     return found[0]
 
 
