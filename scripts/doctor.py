@@ -12,8 +12,14 @@ from collections.abc import Iterable
 
 from kg2clip import settings
 from kg2clip.errors import UserError, run_program
-from kg2clip.operations import doctor
 from kg2clip.operations.findings import Finding, error, tell
+
+try:
+    from kg2clip.operations import doctor
+except ModuleNotFoundError as failure:  # a Python that has some of the packages, such as Snakemake's own
+    sys.exit(
+        f"error: the package {failure.name} is not installed for {sys.executable}. Type: source .venv/bin/activate"
+    )
 
 SECTIONS = ()
 

@@ -14,5 +14,5 @@ PYTHON = ((3, 11), (3, 13))  # from, up to; img2dataset imports a module that 3.
 _ADVICE = "Type: source .venv/bin/activate (made by: make demo), or activate your conda environment"
 if sys.version_info < PYTHON[0]:
     sys.exit(f"error: this is Python {sys.version.split()[0]}; kg2clip needs 3.11 or 3.12. {_ADVICE}")
-if find_spec("yaml") is None:
+if not all(map(find_spec, ("yaml", "jsonschema"))):
     sys.exit(f"error: the packages of kg2clip are not installed for {sys.executable}. {_ADVICE}")

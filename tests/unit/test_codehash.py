@@ -82,7 +82,7 @@ def by_content(function: Callable[[Path], Any]) -> Callable[[Path], Any]:
 def test_a_function_of_a_stage_re_runs_the_rules_of_that_stage_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the real tree: in each stage's package a constant is changed, a comment, and a docstring, one after the other."""
+    """On the real tree: a line is added to a module of each stage's package; in one stage a comment too."""
     root = codehash.SCRIPTS
     stages = {
         path.stem: set(re.findall(r"^rule (\w+):", path.read_text(), re.MULTILINE))
@@ -106,7 +106,7 @@ def test_a_function_of_a_stage_re_runs_the_rules_of_that_stage_only(
             and file.name != "__init__.py"
         )  # fmt: skip
         text = module.read_text()
-        for addition, counts in (("\n# a comment\n", False), ("\nANOTHER = 1\n", True)):
+        for addition, counts in (("\n# a comment\n", False), ("\nANOTHER = 1\n", True))[stage != "curate" :]:
             module.write_text(text + addition)
             changed = {rule for rule, value in hashes().items() if value != before[rule]}
             assert changed <= own and bool(changed) == counts, (stage, module.name, changed)

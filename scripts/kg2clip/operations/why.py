@@ -74,7 +74,8 @@ def reasons(job: Job, config: Settings, provenance: Path) -> list[str]:
         words.append(f"{_some(missing)} {'is gone' if len(missing) == 1 else 'are gone'}" if made else "not made yet")
     if updated := _files(reason, "Updated input files"):
         words.append(f"{_some(updated)} {'is' if len(updated) == 1 else 'are'} newer than what was made from it")
-    if "Incomplete output files" in reason:
+    if "Incomplete output files" in reason or "Forced execution" in reason:
+        # With rerun-incomplete, as the profiles have it, Snakemake forces such jobs; nobody else forces one here.
         words.append("it was stopped before it was done")
     if "Set of input files has changed" in reason:
         words.append("it has other inputs than last time")
@@ -84,8 +85,6 @@ def reasons(job: Job, config: Settings, provenance: Path) -> list[str]:
         words.append("its rule was edited")
     if "Software environment definition has changed" in reason:
         words.append("its conda environment in envs/ was edited")
-    if "Forced execution" in reason:
-        words.append("you asked for it")
     if not words and "updated by another job" not in reason:
         words.append(reason or "Snakemake gives no reason")
     return words

@@ -79,13 +79,16 @@ def test_changed_code_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("Updated input files: results/x/a.parquet", "results/x/a.parquet is newer than what was made from it"),
         ("Set of input files has changed since last execution", "it has other inputs than last time"),
         ("Code has changed since last execution", "its rule was edited"),
-        ("Forced execution", "you asked for it"),
+        ("Forced execution", "it was stopped before it was done"),
         ("Incomplete output files: a.parquet", "it was stopped before it was done"),
         (
             "Software environment definition has changed since last execution",
             "its conda environment in envs/ was edited",
         ),
-        ("Updated input files: ; Input files updated by another job: a.parquet; Forced execution", "you asked for it"),
+        (
+            "Updated input files: ; Input files updated by another job: a.parquet; Code has changed",
+            "its rule was edited",
+        ),
         (
             "Params have changed since last execution: Union of exclusive params before and now across all output: "
             "before: 'Incomplete output files; Code has changed' now: <nothing exclusive> ",
