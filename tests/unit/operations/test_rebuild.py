@@ -77,9 +77,11 @@ def test_what_is_the_same_is_packed_and_the_rest_is_told(
     answers[f"/{silent}.jpg"] = (200, {"Content-Type": "image/jpeg"}, bodies[silent])
     with scripted_server(lambda path, body: answers.get(path, (404, {}, b""))) as (port, seen):
         monkeypatch.setenv(web.RESOLVE, json.dumps({"upload.test": f"127.0.0.1:{port}"}))
-        program.main()
-        assert {line.split()[0] for line in seen} - {"/robots.txt"} == {f"/{silent}.jpg"}, "the same command goes on"
-    assert {row["key"] for row in tables.read(target / "dataset" / "manifest.parquet").to_pylist()} == {*same, silent}
+        place, config = rebuild.prepare(tmp_path / "bundle", target, "")
+        rebuild._fetch_lane(place, config, ["commons-000", "commons-001", "commons-leftovers"])
+        assert {line.split()[0] for line in seen} - {"/robots.txt"} == {f"/{silent}.jpg"}, "it goes on, not anew"
+    now = {row["candidateID"]: row["outcome"] for row in rebuild.outcomes(place, config)}
+    assert now == told | {silent: "same"}
 
 
 def test_a_bundles_config_reaches_nothing_here() -> None:
