@@ -17,6 +17,11 @@ ROUNDS = 3  # &amp;amp; and a file's name in a file's name are seen, deeper nest
 
 _NESTED = re.compile(r"&(?:amp;|#0*38;|#x0*26;)+", re.IGNORECASE)  # &amp;amp;amp; of any depth is one sign
 _UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+# Commons hides what is meant for Wikidata: label QS:Len,"Night in Nice", artist QS:P170,Q41406.
+_HIDDEN = re.compile(
+    r"<(\w+)\b[^<>]*\bstyle\s*=\s*[\"'][^\"'<>]*\bdisplay\s*:\s*none\b[^<>]*>.*?(?:</\1\s*>|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
 _BREAK = re.compile(r"</?(?:br|p|div|li|ul|ol|dl|dd|dt|tr|td|th|table|h[1-6]|hr)\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 # Each address is begun once, so that a long text without any takes no time.
@@ -63,7 +68,8 @@ def _mend(text: str) -> str:
             break
     text = _visible(text)  # before the tags, since a tag may be hidden by what nobody sees
     for _ in range(ROUNDS):  # a tag may stand within another one
-        text, before = _TAG.sub("", _BREAK.sub(" ", _UNSEEN.sub(" ", text))), text  # a break parts words, <b> does not
+        text, before = _HIDDEN.sub(" ", _UNSEEN.sub(" ", text)), text
+        text = _TAG.sub("", _BREAK.sub(" ", text))  # a break parts words, <b> does not
         if text == before:
             break
     return _IDLE_JOINER.sub("", _MAIL.sub(" ", " ".join(text.split())))

@@ -57,6 +57,12 @@ def test_all_recorded_pages_give_texts_without_html(samples: Path) -> None:
             assert hit["license"] != "unknown"
 
 
+def test_what_a_page_hides_is_no_text(samples: Path) -> None:
+    pages = pages_of(samples / "commons" / "allimages_batch_answer1.json").values()
+    painting = next(hit for hit in read_pages(pages) if hit["creator"] == "Edvard Munch")
+    assert painting["title"] == "Night in Nice", "and not what is meant for Wikidata"
+
+
 def test_a_batch_in_several_answers_is_merged_by_page(samples: Path, tmp_path: Path, monkeypatch) -> None:
     answers = [(samples / "commons" / f"allimages_batch_answer{number}.json").read_bytes() for number in (1, 2, 3)]
     last = json.loads(answers[2])
