@@ -12,6 +12,7 @@ there. What is denied ("no", "without", "unlike", "similar to") and what belongs
 from __future__ import annotations
 
 import html
+import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ import yaml
 
 from kg2clip.errors import UserError
 from kg2clip.settings import Settings
+
+log = logging.getLogger(__name__)
 
 Attribute = dict[str, str]  # category, value, source
 
@@ -106,7 +109,10 @@ def read_file(path: Path) -> dict[str, list[Attribute]]:
         UserError: there is no such file, it is no table, or a column is missing.
     """
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False)  # "NA" and "null" are words like others
     except FileNotFoundError:
         raise UserError(f"knowledge.attributes.file: there is no file {path}") from None
     except (OSError, ValueError) as error:
@@ -118,11 +124,16 @@ def read_file(path: Path) -> dict[str, list[Attribute]]:
         needed = ", ".join([*missing, *([] if keys else ["entityID or scientificName"])])
         raise UserError(f"knowledge.attributes.file: {path} lacks the column {needed}")
     found: dict[str, list[Attribute]] = defaultdict(list)
+    unusable = 0
     for row in frame.fillna("").astype(str).to_dict("records"):
         key = next((" ".join(row[name].split()) for name in keys if row[name].strip()), "")
         category, value = (" ".join(row[name].split()) for name in FILE_COLUMNS)
         if key and value:
             found[key].append({"category": category or "characteristic", "value": value, "source": FILE})
+        else:
+            unusable += 1
+    if unusable:
+        log.warning("knowledge.attributes.file: %d rows of %s name no entity or no value", unusable, path)
     return dict(found)
 
 

@@ -82,7 +82,13 @@ class Taxonomy:
     def look_up(self, numbers: Iterable[int]) -> dict[int, Taxon]:
         """What became of each number. Reads the archive once, so ask for all numbers together."""
         asked = sorted(set(numbers))
-        return self._read(self.folder, asked) if asked else {}
+        try:
+            return self._read(self.folder, asked) if asked else {}
+        except (OSError, ValueError, LookupError) as error:
+            raise UserError(
+                f"knowledge.taxonomy: {self.folder} can't be read ({error!r}). Remove the folder, so that the archive "
+                "is unpacked anew, or take another archive"
+            ) from None
 
     def complete(self, rows: Iterable[dict[str, Any]], scratch: Path, counts: Counter[str]) -> Iterator[dict[str, Any]]:
         """Rows of `tables.ENTITIES`, completed; they wait in the file `scratch` until all their numbers are known."""

@@ -140,6 +140,16 @@ def test_a_users_table_is_read(tmp_path: Path, suffix: str) -> None:
     }
 
 
+def test_no_row_of_a_users_table_is_lost_without_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(
+        "scientificName,category,value\nNull,colour,NA\n,colour,red\nApis,colour,\nApis,,a\u0301b\n", "utf-8"
+    )
+    found = read_file(path)
+    assert found["Null"][0]["value"] == "NA" and found["Apis"][0]["category"] == "characteristic"
+    assert "2 rows of" in caplog.text and "name no entity or no value" in caplog.text
+
+
 def test_a_users_table_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no file"):
         read_file(tmp_path / "absent.csv")

@@ -153,6 +153,13 @@ def test_a_cycle_is_told_and_does_not_hang(tmp_path: Path) -> None:
         read_with_taxopy(tmp_path, [5])
 
 
+def test_a_file_that_is_no_dump_is_told(tmp_path: Path) -> None:
+    for name in taxonomy.MEMBERS:
+        (tmp_path / name).write_text("<html>busy</html>\n")
+    with pytest.raises(UserError, match="can't be read .* Remove the folder"):
+        Taxonomy(tmp_path).look_up([5])
+
+
 def packed(folder: Path, target: Path) -> Path:
     with zipfile.ZipFile(target, "w") as archive:
         for path in folder.iterdir():
