@@ -24,6 +24,8 @@ from kg2clip.texts import clean
 log = logging.getLogger(__name__)
 
 MAX_CHARACTERS = 300  # of a search (CirrusSearch's $wgCirrusSearchMaxFullTextQueryLength)
+MAX_ANSWERS = 1000  # to one query; a search gives 10,000 files at most, 50 in a batch of a few answers
+MAX_EMPTY = 20  # answers in a row without anything
 PAGE_SIZE = 50  # the API's limit for pages with properties
 
 
@@ -127,17 +129,22 @@ def picture_properties(wanted: Settings) -> dict[str, str]:
 
 
 def ask(api: str, request: Mapping[str, str], answers: Answers) -> Iterator[dict[str, Any]]:
-    """All answers to a query, each continued with what the one before said; an answer that leads back ends it."""
+    """All answers to a query, each continued with what the one before said.
+
+    One that leads back, or on without an end, ends it with a warning: what came until then is taken.
+    """
     more: dict[str, str] = {}
     seen = {frozenset(more.items())}
+    empty = 0
     while True:
         answer = answers.get(api, {"action": "query", "format": "json", "maxlag": "5", **request, **more})
         yield answer
         more = {key: str(value) for key, value in _object(answer.get("continue")).items()}
         if not more:
             return
-        if frozenset(more.items()) in seen:
-            log.warning("%s leads in a circle from %s: what came until then is taken", api, more)
+        empty = 0 if answer.get("query") else empty + 1
+        if frozenset(more.items()) in seen or len(seen) == MAX_ANSWERS or empty == MAX_EMPTY:
+            log.warning("%s continues without an end (%s): what came until then is taken", api, more)
             return
         seen.add(frozenset(more.items()))
 

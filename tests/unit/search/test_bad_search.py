@@ -229,8 +229,22 @@ class Said(Answers):
 
     def get(self, *_: Any) -> dict[str, Any]:
         self.asked += 1
-        assert self.asked < 200, "it asks without end"
+        assert self.asked < 2000, "it asks without end"
         return next(self._waiting)
+
+
+class Onwards(Said):
+    """Leads on and on, with new pages or without any."""
+
+    def __init__(self, pages: bool) -> None:
+        super().__init__({})
+        self._pages = pages
+
+    def get(self, *_: Any) -> dict[str, Any]:
+        super().get()
+        page = {**SOURCES["commons"][1]["query"]["pages"]["1"], "title": f"File:{self.asked}.jpg"}
+        said = {"query": {"pages": {str(self.asked): page}}} if self._pages else {}
+        return {**said, "continue": {"gsroffset": self.asked}}
 
 
 def spoiled(value: Any) -> Iterator[Any]:
@@ -266,6 +280,10 @@ def test_an_answer_that_leads_in_a_circle_ends() -> None:
     said = Said({"query": page, "continue": {"gsroffset": 50, "continue": "-||"}})
     asked = {**query("Apis", "wd:Q1"), "attribute": None, "disambiguation": None}
     assert [len(found) for found in Commons(API).pages(asked, said)] == [1] and said.asked == 2
+    for pages, most in ((True, 1000), (False, 20)):
+        endless = Onwards(pages)
+        assert sum(len(found) for found in Commons(API).pages(asked, endless)) == (most if pages else 0)
+        assert endless.asked == most
     observations = Said({"results": [{"id": 1, "name": "Apis"}], "total_results": 9})
     assert list(SOURCES["inaturalist"][0].pages(asked, observations)) == [[], []]
 
