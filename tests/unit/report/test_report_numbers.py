@@ -393,6 +393,22 @@ def test_a_search_that_ended_early_is_said(run: Any) -> None:
     assert "fewer than 300 pictures were found" in run.html()
 
 
+def test_the_pace_of_hosts_and_lanes_leaves_out_when_a_run_stood_still(run: Any) -> None:
+    path = run.folder / "download" / "commons-000.manifest.parquet"
+    rows = tables.read(path).to_pylist()
+    for number, row in enumerate(rows):
+        row |= {"host": f"{'ab'[number % 2]}.test", "lane": "commons", "status": "success", "reason": None, "tried": []}
+        row |= {"bytes": 250_000, "attempts": 1, "retrieved": f"2026-11-25T{number // 4:02d}:00:0{number % 4 * 2}Z"}
+    rows[-1]["attempts"] = 0
+    tables.write(rows, tables.DOWNLOADS, path)
+    measured = hosts.measure(run.open())
+    found = {row["host"]: (row["pace"], row["megabits"]) for row in measured.rows}
+    assert found["a.test"] == found["b.test"] == (0.25, 0.5)
+    commons = next(row for row in measured.lanes if row["lane"] == "commons")
+    assert (commons["pace"], commons["megabits"]) == (0.5, 1.0) and commons["asked"] >= len(rows)
+    assert "Lane commons" in run.html() and "0.5 a second, 1.0 Mbit/s" in run.html()
+
+
 def test_hosts_are_told_with_what_they_cost(run: Any) -> None:
     folder = run.folder / "download"
     first, second = folder / "commons-000.manifest.parquet", folder / "commons-leftovers.manifest.parquet"
