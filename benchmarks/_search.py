@@ -59,7 +59,7 @@ def grouped(count: int) -> dict[str, float]:
     """Group copies; give the share of planted ones found with their original, and how many groups are mixed."""
     hashes, original = made(count)
     names = np.array([f"{number:064x}" for number in range(count)], object)
-    prints = Fingerprints(names, names, hashes, ~hashes, np.ones(count, bool))
+    prints = Fingerprints(names, names, hashes, ~hashes, np.ones(count, bool), np.zeros((count, 16, 3), np.uint8))
     survivor = group(prints, np.arange(count), DISTANCE).survivor
     copies = original != np.arange(count)
     together = survivor == survivor[original]

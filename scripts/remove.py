@@ -1,11 +1,13 @@
 """Take pictures out of a dataset, for good: when their author, or anyone shown on them, wants that.
 
     python scripts/remove.py https://www.inaturalist.org/photos/12345 --reason "asked by its author"
+    python scripts/remove.py @wanted-out.txt --reason "asked by their author"
 
 In:  keys of pictures (column key of dataset/manifest.parquet, or candidateID), or addresses: a picture's page, or
-     the picture itself. Out: they stand on the list dataset.removed (config/removed.csv), which packing obeys from now
-     on in all projects; the shards that held them are written without them, and manifest, sizes, attribution, Croissant
-     and data card agree. All copies of a picture go; no other shard is touched. Does not need Snakemake.
+     the picture itself; or @ and the name of a text file with one of these on each line (# begins a comment).
+Out: they stand on the list dataset.removed (config/removed.csv), which packing obeys from now on in all projects; the
+     shards that held them are written without them, and manifest, sizes, attribution, Croissant and data card agree.
+     All copies of a picture go; no other shard is touched. Does not need Snakemake.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from kg2clip import provenance, removals, settings
 from kg2clip.dataset.finish import finish
@@ -43,19 +46,25 @@ VIEWS = {
     ),
 }
 
-# All copies of the pictures that a word names: an id, or an address of the picture or its page.
+# The pictures that words name: ids, or addresses of a picture or its page.
 NAMED = """
-WITH named AS (
-    SELECT candidateID FROM candidates
-    WHERE $word IN (candidateID, accessURI, originalURI, furtherInformationURL)
-        OR list_contains(list_transform(links, lambda link: link.accessURI), $word)
-        OR list_contains(list_transform(links, lambda link: link.candidateID), $word)
-), groups AS (
+CREATE TABLE named AS
+SELECT DISTINCT word, candidateID FROM (
+    SELECT candidateID, unnest(list_concat(
+        [candidateID, accessURI, originalURI, furtherInformationURL],
+        coalesce(flatten(list_transform(links, lambda link: [link.accessURI, link.candidateID])), [])
+    )) AS word FROM candidates
+) SEMI JOIN given USING (word)
+"""
+
+# They and all their copies.
+COPIES = """
+WITH groups AS (
     SELECT DISTINCT coalesce(survivorID, candidateID) AS survivorID FROM decisions SEMI JOIN named USING (candidateID)
 )
-SELECT candidateID, furtherInformationURL FROM candidates
+SELECT candidateID, coalesce(furtherInformationURL, '') FROM candidates
 SEMI JOIN (
-    FROM named UNION
+    SELECT candidateID FROM named UNION
     SELECT candidateID FROM decisions WHERE coalesce(survivorID, candidateID) IN (FROM groups)
 ) USING (candidateID) ORDER BY candidateID
 """
@@ -64,13 +73,15 @@ SEMI JOIN (
 def main() -> None:
     """Parse arguments, find the pictures, write the list, thin the shards, tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", nargs="+", metavar="KEY", help="a key, or the address of a picture or its page")
+    parser.add_argument(
+        "pictures", nargs="+", metavar="KEY", help="a key, the address of a picture or its page, or @FILE"
+    )
     parser.add_argument("--reason", required=True, help="why; it stands on the list")
     settings.add_config_option(parser)
     arguments = parser.parse_args()
     config = settings.load(arguments.config)
     results = Path("results") / config["project"]
-    found = find(results, arguments.pictures)
+    found = find(results, wanted_out(arguments.pictures))
     listed = Path(config["dataset"]["removed"])
     removals.add(listed, [row | {"reason": arguments.reason, "date": today()} for row in found])
     print(f"{len(found)} pictures and copies stand on {listed}")
@@ -79,13 +90,34 @@ def main() -> None:
             print(line)
 
 
+def wanted_out(given: Sequence[str]) -> list[str]:
+    """The keys and addresses that were given, those in files among them, each once.
+
+    Raises:
+        UserError: a file is missing, is no text, or holds none.
+    """
+    found: list[str] = []
+    for word in given:
+        lines = [word] if not word.startswith("@") else _lines(Path(word[1:]))
+        found += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not found:
+        raise UserError("no key and no address was given; nothing was changed")
+    return list(dict.fromkeys(found))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the list {path} can't be read ({error}); nothing was changed") from None
+
+
 def find(results: Path, words: Sequence[str]) -> list[dict[str, str]]:
     """The pictures that the words name, with all their copies.
 
     Raises:
         UserError: a word names no picture of this project, or the project has no table of pictures.
     """
-    found: dict[str, dict[str, str]] = {}
     with duckdb.connect() as database:
         for view, places in VIEWS.items():
             there = next(((results / file, query) for file, query in places if (results / file).is_file()), None)
@@ -93,12 +125,13 @@ def find(results: Path, words: Sequence[str]) -> list[dict[str, str]]:
                 raise UserError(f"{results / places[0][0]} is missing, which says what pictures there are")
             database.read_parquet(str(there[0])).create_view(f"all_{view}")
             database.execute(f"CREATE VIEW {view} AS {there[1]}")
-        for word in words:
-            rows = database.execute(NAMED, {"word": word}).fetchall()
-            if not rows:
-                raise UserError(f"no picture of {results} has the key or the address {word}; nothing was changed")
-            found |= {key: {"candidateID": key, "furtherInformationURL": page or ""} for key, page in rows}
-    return list(found.values())
+        database.register("given", pa.table({"word": pa.array(words, pa.string())}))
+        database.execute(NAMED)
+        known = {word for (word,) in database.execute("SELECT word FROM named").fetchall()}
+        if unknown := [word for word in words if word not in known]:
+            raise UserError(f"no picture of {results} has the key or the address {unknown[0]}; nothing was changed")
+        found = database.execute(COPIES).fetchall()
+    return [{"candidateID": key, "furtherInformationURL": page} for key, page in found]
 
 
 def take_down(results: Path, config: settings.Settings) -> list[str]:

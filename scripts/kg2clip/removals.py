@@ -24,9 +24,9 @@ def read(path: Path | str) -> list[dict[str, str]]:
         UserError: the file is no such table.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark
             table = csv.DictReader(file)
-            rows = [{name: row.get(name) or "" for name in COLUMNS} for row in table]
+            rows = [{name: (row.get(name) or "").strip() for name in COLUMNS} for row in table]
             known = table.fieldnames or ()
     except FileNotFoundError:
         return []

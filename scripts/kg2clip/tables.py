@@ -159,6 +159,7 @@ FEATURES = pa.schema(
         ("pdqMirrored", pa.binary(32)),  # of the mirror image
         ("pdqQuality", pa.int32()),  # 0 to 100
         ("windows", pa.binary(36 * 32)),  # hashes of the whole and of 35 windows, to find crops by
+        ("colours", pa.binary(4 * 4 * 3)),  # mean red, green and blue of 4 x 4 parts
     ]
 )
 

@@ -22,7 +22,7 @@ from kg2clip.progress import Progress
 
 log = logging.getLogger(__name__)
 
-RECIPE = 3  # raise it when the same bytes shall give other pixels or hashes: shards are then decoded anew
+RECIPE = 4  # raise it when the same bytes shall give other pixels or hashes: shards are then decoded anew
 LIBRARIES = ("pillow", "pdqhash", "numpy")  # their versions may change pixels and hashes
 NOT_PICTURES = (".json", ".txt")
 FINGERPRINT, TAR_SHA256 = b"kg2clip.fingerprint", b"kg2clip.tarSHA256"  # in the metadata of a shard's table
@@ -160,6 +160,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
             "pdqMirrored": looks.pdq_mirrored,
             "pdqQuality": looks.quality,
             "windows": looks.windows,
+            "colours": looks.colours,
         }
     return row
 

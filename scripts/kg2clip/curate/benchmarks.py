@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from kg2clip import tars
+from kg2clip.curate.colours import PARTS
 from kg2clip.curate.decode import Rules
 from kg2clip.curate.observations import IDS, read_ids
 from kg2clip.curate.pictures import Examiners, Outcome, Work
@@ -25,10 +26,10 @@ def fingerprints(paths: dict[str, Path], rules: Rules, examiners: Examiners) -> 
     """One row for each picture of each benchmark, in an order that depends on names only.
 
     Returns:
-        Columns benchmark, benchmarkKey (split/key), sha256, pixelHash, pdq, pdqMirrored, pdqQuality, windows, member
-        (where the picture lies), and what the picture is called at its source (observations.IDS, null where the
-        benchmark does not say); a picture that can't be decoded has its sha256 only, a pixelHash of its own and a
-        quality of -1.
+        Columns benchmark, benchmarkKey (split/key), sha256, pixelHash, pdq, pdqMirrored, pdqQuality, windows,
+        colours, member (where the picture lies), and what the picture is called at its source (observations.IDS,
+        null where the benchmark does not say); a picture that can't be decoded has its sha256 only, a pixelHash of
+        its own and a quality of -1.
 
     Raises:
         UserError: a benchmark is absent, lacks a shard, or has a sidecar that is no JSON.
@@ -44,7 +45,7 @@ def fingerprints(paths: dict[str, Path], rules: Rules, examiners: Examiners) -> 
                 "%s: %d of %d pictures can't be decoded; they are compared by their bytes", name, unread, len(found)
             )
         rows += found
-    hashes = ["sha256", "pixelHash", "pdq", "pdqMirrored", "pdqQuality", "windows"]
+    hashes = ["sha256", "pixelHash", "pdq", "pdqMirrored", "pdqQuality", "windows", "colours"]
     return pd.DataFrame(rows, columns=["benchmark", "benchmarkKey", *hashes, "member", *IDS])
 
 
@@ -105,5 +106,6 @@ def _row(name: str, picture: _Picture, outcome: Outcome) -> dict[str, Any]:
         "pdqMirrored": looks.pdq_mirrored if looks else bytes(32),
         "pdqQuality": looks.quality if looks else -1,
         "windows": looks.windows if looks else None,
+        "colours": looks.colours if looks else bytes(3 * PARTS),
         "member": picture.member,
     }

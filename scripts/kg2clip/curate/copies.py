@@ -1,4 +1,5 @@
-"""Copies of one picture: linked by equal bytes, equal pixels or close looks, and grouped around a survivor.
+"""Copies of one picture: linked by equal bytes, equal pixels or close looks in like colours (`colours`), and grouped
+around a survivor.
 
 Links are kept as a minimum spanning forest: never more than there are pictures, and the same in whatever order they
 are found. Evidence has a rank, the surest first: 0 equal bytes, 1 equal pixels, then PDQ distance d: 2 + 2d, or of the
@@ -22,6 +23,7 @@ from scipy.sparse.csgraph import (  # type: ignore[import-untyped]
 )
 
 from kg2clip.curate import neighbours
+from kg2clip.curate.colours import FLIPPED, PARTS, Colours, same_colours
 from kg2clip.curate.neighbours import Hashes, Indices
 
 SAME_BYTES, SAME_PIXELS, LOOKS, MIRRORED = 0, 1, 2, 3
@@ -49,6 +51,7 @@ class Fingerprints:
         sha256, pixels: n strings each.
         pdq, mirrored: n x 4 words each: PDQ hashes of the pictures and of their mirror images.
         telling: n booleans: the PDQ quality suffices to compare looks.
+        colours: n x 16 parts x 3 channels: mean levels of the pictures' parts.
     """
 
     sha256: NDArray[Any]
@@ -56,6 +59,7 @@ class Fingerprints:
     pdq: Hashes
     mirrored: Hashes
     telling: NDArray[np.bool_]
+    colours: Colours
 
     @classmethod
     def of(cls, features: pd.DataFrame, min_quality: int) -> Fingerprints:
@@ -66,6 +70,7 @@ class Fingerprints:
             pdq=neighbours.pack(features["pdq"].tolist()),
             mirrored=neighbours.pack(features["pdqMirrored"].tolist()),
             telling=features["pdqQuality"].to_numpy(np.int64) >= min_quality,
+            colours=np.frombuffer(b"".join(features["colours"]), np.uint8).reshape(-1, PARTS, 3),
         )
 
     def __len__(self) -> int:
@@ -75,8 +80,20 @@ class Fingerprints:
     def take(self, rows: Indices) -> Fingerprints:
         """The fingerprints of some of the pictures."""
         return Fingerprints(
-            self.sha256[rows], self.pixels[rows], self.pdq[rows], self.mirrored[rows], self.telling[rows]
+            self.sha256[rows],
+            self.pixels[rows],
+            self.pdq[rows],
+            self.mirrored[rows],
+            self.telling[rows],
+            self.colours[rows],
         )
+
+    def coloured_as(
+        self, rows: Indices, others: Fingerprints, places: Indices, turned: bool = False
+    ) -> NDArray[np.bool_]:
+        """Whether pictures have the colours of some of `others`, of their mirror images if those were `turned`."""
+        theirs = others.colours[places]
+        return same_colours(self.colours[rows], theirs[:, FLIPPED] if turned else theirs)
 
 
 class Links(NamedTuple):
@@ -104,7 +121,7 @@ def group(prints: Fingerprints, order: Indices, distance: int) -> Groups:
     """Group copies around survivors.
 
     Chains of near-duplicates link pictures that have little in common: members that differ from their survivor in more
-    than twice the distance are split off and grouped anew.
+    than twice the distance, or in their colours, are split off and grouped anew.
 
     Args:
         prints: fingerprints of n pictures.
@@ -117,10 +134,10 @@ def group(prints: Fingerprints, order: Indices, distance: int) -> Groups:
         part = prints.take(rows)
         links = forest(part, distance)
         survivor = _survivors(links, order[rows])
-        apart = np.minimum(
-            neighbours.distances(part.pdq[survivor], part.pdq), neighbours.distances(part.mirrored[survivor], part.pdq)
-        )
-        near = apart <= 2 * distance
+        near = np.zeros(len(rows), bool)
+        for hashes, turned in ((part.pdq, False), (part.mirrored, True)):
+            places = np.flatnonzero(neighbours.distances(hashes[survivor], part.pdq) <= 2 * distance)
+            near[places] |= part.coloured_as(places, part, survivor[places], turned)
         groups.survivor[rows] = rows[survivor]
         groups.rank[rows] = _brought_in_by(links, survivor)
         rows = rows[~near]
@@ -183,7 +200,10 @@ def best_matches(prints: Fingerprints, others: Fingerprints, distance: int) -> t
     rows, columns = np.flatnonzero(prints.telling), np.flatnonzero(others.telling)
     for kind, hashes in ((LOOKS, others.pdq), (MIRRORED, others.mirrored)):
         for found in neighbours.within(prints.pdq[rows], hashes[columns], distance):
-            np.minimum.at(best, rows[found.first], (kind + 2 * found.distance) * len(others) + columns[found.second])
+            mine, theirs = rows[found.first], columns[found.second]
+            same = prints.coloured_as(mine, others, theirs, turned=kind == MIRRORED)
+            surest = (kind + 2 * found.distance) * len(others) + theirs
+            np.minimum.at(best, mine[same], surest[same])
     matched = best != none
     count = max(1, len(others))
     return np.where(matched, best % count, NO_LINK), np.where(matched, best // count, NO_LINK)
@@ -192,12 +212,18 @@ def best_matches(prints: Fingerprints, others: Fingerprints, distance: int) -> t
 def _links(prints: Fingerprints, distance: int) -> Iterator[Links]:
     yield _stars(prints.sha256, SAME_BYTES)
     yield _stars(prints.pixels, SAME_PIXELS)
-    # Placeholders come in thousands of equal hashes: one of each is compared, the others hang on it.
-    rows = np.flatnonzero(prints.telling)
-    both = np.ascontiguousarray(np.hstack([prints.pdq[rows], prints.mirrored[rows]])).view("V64").ravel()
-    equal = _stars(both, LOOKS)
-    yield Links(rows[equal.first], rows[equal.second], equal.rank)
-    unique = np.delete(rows, equal.second)
+    # Placeholders come in thousands of equal hashes: one of each, and of each colour, is compared, the others hang on
+    # it.
+    rows, firsts = np.flatnonzero(prints.telling), []
+    while len(rows):
+        both = np.ascontiguousarray(np.hstack([prints.pdq[rows], prints.mirrored[rows]])).view("V64").ravel()
+        equal = _stars(both, LOOKS)
+        first, second = rows[equal.first], rows[equal.second]
+        same = prints.coloured_as(first, prints, second)
+        yield Links(first[same], second[same], equal.rank[same])
+        firsts.append(np.delete(rows, equal.second))
+        rows = second[~same]
+    unique = np.sort(np.concatenate([rows, *firsts]))
     index = neighbours.Index(prints.pdq[unique])
     for kind, pairs in (
         (LOOKS, index.pairs(distance)),
@@ -205,8 +231,8 @@ def _links(prints: Fingerprints, distance: int) -> Iterator[Links]:
     ):
         for found in pairs:
             ends = np.sort(unique[np.stack([found.first, found.second])], axis=0)
-            links = Links(ends[0], ends[1], kind + 2 * found.distance)
-            yield Links(*(column[ends[0] != ends[1]] for column in links))
+            same = prints.coloured_as(ends[0], prints, ends[1], turned=kind == MIRRORED) & (ends[0] != ends[1])
+            yield Links(ends[0][same], ends[1][same], kind + 2 * found.distance[same])
 
 
 def _stars(values: NDArray[Any], rank: int) -> Links:

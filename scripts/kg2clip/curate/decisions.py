@@ -35,7 +35,7 @@ CANDIDATE_COLUMNS = ("license", "title", "altText", "description", "caption", "t
 DOWNLOAD_COLUMNS = ("candidateID", "status", "reason", "accessURI")
 FEATURE_COLUMNS = (
     "candidateID", "status", "reason", "width", "height", "pictureKind", "deviation", "sha256", "pixelHash", "pdq",
-    "pdqMirrored", "pdqQuality", "tar", "offset", "size",
+    "pdqMirrored", "pdqQuality", "colours", "tar", "offset", "size",
 )  # fmt: skip
 
 

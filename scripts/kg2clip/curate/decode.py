@@ -28,6 +28,11 @@ JPEG_LIMIT = 65500  # pixels of a side that libjpeg can write
 # of 1024 x 768, the size of most, would be decoded whole, which takes 2.6 times as long.
 GAP = 1.5
 ORIENTATION = 0x0112  # the EXIF tag
+# Passes over the whole picture that a progressive JPEG may ask for; cameras and programs write 10 or so. A file of 1 MB
+# can ask for thousands, each of a tenth of a second.
+MOST_SCANS = 500
+START_OF_SCAN = b"\xff\xda"
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # a TIFF tag; Pillow minds it up to 8 bits
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -85,8 +90,8 @@ def decode(content: bytes, rules: Rules) -> Picture:
     """Decode a picture.
 
     Raises:
-        RefusedError: empty, html, svg, pdf, heic, jpeg-xl, unknown-format, too-many-pixels, side-too-long, truncated,
-            unsupported-colours or broken.
+        RefusedError: empty, html, svg, pdf, heic, jpeg-xl, unknown-format, too-many-scans, too-many-pixels,
+            side-too-long, truncated, unsupported-colours or broken.
     """
     if reason := _unwanted_format(content):
         raise RefusedError(reason)
@@ -120,7 +125,7 @@ def _decode(source: Image.Image, rules: Rules) -> Picture:
     size = _stored_size(width, height, rules.short_side)
     if max(size) > JPEG_LIMIT:
         raise RefusedError("side-too-long")
-    flags = _flags(source)
+    flags, levels = _flags(source), _levels(source)
     found_format = source.format or ""
     profile = source.info.get("icc_profile")
     # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size for little.
@@ -128,7 +133,7 @@ def _decode(source: Image.Image, rules: Rules) -> Picture:
     source.load()
     # The TIFF plug-in says the upright size and turns the picture itself on loading.
     orientation = 1 if found_format == "TIFF" else _orientation(source)
-    image = _resize(_to_plain_mode(source), size)
+    image = _resize(_to_plain_mode(source, levels), size)
     alpha = image.getchannel("A") if image.mode == "RGBA" else None
     image = _to_srgb(image.convert("RGB") if alpha else image, profile, flags)
     if alpha:
@@ -156,7 +161,8 @@ def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _flags(source: Image.Image) -> set[str]:
     flags = set()
-    if getattr(source, "n_frames", 1) > 1 and source.format != "MPO":  # MPO: a photograph with its previews
+    # Counting frames would go through all of them. MPO: a photograph with its previews.
+    if getattr(source, "is_animated", False) and source.format != "MPO":
         flags.add("multi-page" if source.format == "TIFF" else "animated")
     if source.mode == "CMYK":
         flags.add("cmyk")
@@ -164,7 +170,7 @@ def _flags(source: Image.Image) -> set[str]:
         flags.add("grey")
     if source.mode in ("I", "F"):
         flags.add("32-bit")
-    elif "16" in _raw_mode(source):
+    elif "16" in _raw_mode(source) or _raw_mode(source) == "I;12":
         flags.add("16-bit")
     return flags
 
@@ -185,9 +191,9 @@ def _orientation(source: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def _to_plain_mode(source: Image.Image) -> Image.Image:
+def _to_plain_mode(source: Image.Image, levels: tuple[int, int]) -> Image.Image:
     """L, RGB, CMYK or LAB, which colour profiles know, or RGBA where some pixel is not opaque."""
-    image = _to_8_bits(source)
+    image = _to_8_bits(source, levels)
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:
@@ -198,17 +204,29 @@ def _to_plain_mode(source: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale grey levels of more than 8 bits: 16-bit ones from 0..65535, others (no range declared) from their own."""
+def _levels(source: Image.Image) -> tuple[int, int]:
+    """What black and white are among grey levels of 12 or 16 bits."""
+    brightest = 4095 if _raw_mode(source) == "I;12" else 65535
+    tags = getattr(source, "tag_v2", {})
+    return (brightest, 0) if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else (0, brightest)
+
+
+def _to_8_bits(image: Image.Image, levels: tuple[int, int]) -> Image.Image:
+    """Scale grey levels of more than 8 bits: those of 12 or 16 from black to white, others (no range declared) from
+    their own.
+    """
     if image.mode.startswith("I;16"):
-        levels = np.asarray(image).astype(np.float64) / 257  # 65535 / 255
+        black, white = map(float, levels)
+        greys = np.asarray(image).astype(np.float32)
     elif image.mode in ("I", "F"):
-        levels = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
-        low, high = levels.min(), levels.max()
-        levels = (levels - low) * (255 / (high - low)) if high > low else np.zeros_like(levels)
+        greys = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
+        black, white = float(greys.min()), float(greys.max())
     else:
         return image
-    return Image.fromarray(np.rint(levels).astype(np.uint8))
+    # In place: a picture of the most pixels that are allowed would take 400 MB for each copy.
+    greys -= black
+    greys *= 255 / (white - black) if white != black else 0
+    return Image.fromarray(np.rint(greys, out=greys).astype(np.uint8))
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None, flags: set[str]) -> Image.Image:
@@ -219,6 +237,8 @@ def _to_srgb(image: Image.Image, profile: bytes | None, flags: set[str]) -> Imag
             flags.add("icc")
         except (ImageCms.PyCMSError, OSError, ValueError):
             flags.add("icc-broken")
+    if image.mode == "LAB":  # says what colours it means without a profile
+        image = _apply(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes(), image, grey=False)
     try:
         return image.convert("RGB")
     except ValueError:
@@ -262,6 +282,8 @@ def _unwanted_format(content: bytes) -> str | None:
         return "jpeg-xl"
     if start[4:8] == b"ftyp" and start[8:12] != b"avif" and b"avi" not in start[8:64]:
         return "heic" if re.search(rb"hei[cxms]|hev[cxms]|mif1|msf1", start[8:64]) else "unknown-format"
+    if start.startswith(b"\xff\xd8") and content.count(START_OF_SCAN) > MOST_SCANS:
+        return "too-many-scans"
     if HTML.match(start):
         return "html"
     if start.lstrip().startswith(b"<") and SVG.search(start):

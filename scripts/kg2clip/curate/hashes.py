@@ -1,4 +1,4 @@
-"""Fingerprints of a picture: of its bytes, of its pixels, of its looks, whole and in windows (`windows`).
+"""Fingerprints of a picture: its pixels, its looks, whole and in windows (`windows`), and its colours (`colours`).
 
 All are taken from one thumbnail of 64 x 64 pixels. PDQ works on 64 x 64 luminances; its own way down from a large
 picture keeps one value in a block after a weak blur, so that sizes differ in many bits. Scaling with a proper filter
@@ -16,7 +16,7 @@ import numpy as np
 import pdqhash
 from PIL import Image
 
-from kg2clip.curate import windows
+from kg2clip.curate import colours, windows
 
 SIDE = 64
 MIRRORED = 5  # place of the left-right mirror image among pdqhash's eight dihedral hashes
@@ -32,6 +32,7 @@ class Looks:
         pdq_mirrored: PDQ hash of the mirror image.
         quality: PDQ's own figure of how much structure there is, 0 to 100.
         windows: hashes of 36 windows, 32 bytes each.
+        colours: mean colours of 4 x 4 parts, 48 bytes.
         deviation: standard deviation of the grey levels, 0 to 127.5.
     """
 
@@ -40,6 +41,7 @@ class Looks:
     pdq_mirrored: bytes
     quality: int
     windows: bytes
+    colours: bytes
     deviation: float
 
 
@@ -54,6 +56,7 @@ def looks(image: Image.Image) -> Looks:
         pdq_mirrored=_packed(hashes[MIRRORED]),
         quality=int(quality),
         windows=windows.window_hashes(np.asarray(small.convert("L"), np.float32)).tobytes(),
+        colours=colours.parts(small),
         deviation=float(np.asarray(image.convert("L")).std()),
     )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 
 from kg2clip.curate import kinds
 from kg2clip.curate.decode import RefusedError, Rules, decode, encode
@@ -16,6 +18,7 @@ from kg2clip.processes import die_with_parent
 from kg2clip.tars import Member
 
 CHUNK = 8  # pictures handed to a process at once: about 0.1 s of work
+LONGEST = 120  # seconds of processor time for one picture; one of 50 million pixels takes 2
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,28 @@ def examine(work: Work) -> Outcome:
     )
 
 
-class Examiners:
-    """Processes that examine pictures. A picture that kills its process is refused as `decoder-crash`."""
+def within(examine: Callable[[Work], Outcome], longest: float, work: Work) -> Outcome:
+    """Examine one picture; after so many seconds of processor time the kernel ends this process.
 
-    def __init__(self, workers: int, examine: Callable[[Work], Outcome] = examine) -> None:
+    A signal that Python handles would not do: a decoder in C does not come back to it.
+    """
+    signal.setitimer(signal.ITIMER_PROF, longest)
+    try:
+        return examine(work)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+class Examiners:
+    """Processes that examine pictures.
+
+    A picture that kills its process, or keeps it busy for longer than LONGEST, is refused as `decoder-crash`.
+    """
+
+    def __init__(self, workers: int, examine: Callable[[Work], Outcome] = examine, longest: float = LONGEST) -> None:
         """Start `workers` processes when they are needed."""
         self._workers = workers
-        self._examine = examine
+        self._examine = partial(within, examine, longest)
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Examiners:

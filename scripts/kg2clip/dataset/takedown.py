@@ -37,10 +37,11 @@ def thin(manifest: Path, removed: Iterable[str]) -> tuple[list[str], list[str]]:
     with duckdb.connect() as database:
         database.read_parquet(str(manifest), file_row_number=True).create_view("dataset")
         shards = database.execute("SELECT shard FROM dataset GROUP BY shard ORDER BY min(file_row_number)").fetchall()
+        database.register("removed", pa.table({"candidateID": pa.array(list(removed), pa.string())}))
         goes = database.execute(
-            "SELECT shard, list(key) FROM dataset WHERE list_has_any(candidateIDs, $removed) "
-            "GROUP BY shard ORDER BY shard",
-            {"removed": list(removed)},
+            "SELECT shard, list(DISTINCT key) "
+            "FROM (SELECT shard, key, unnest(candidateIDs) AS candidateID FROM dataset) "
+            "SEMI JOIN removed USING (candidateID) GROUP BY shard ORDER BY shard"
         ).fetchall()
     emptied = {shard for shard, keys in goes if not _thin(manifest, shard, set(keys))}
     return [shard for shard, _ in goes], [shard for (shard,) in shards if shard not in emptied]

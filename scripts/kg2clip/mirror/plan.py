@@ -38,6 +38,7 @@ SHARE = {  # of a species' pictures (copies, links, sizes, subjects), of the ben
     "leak-reencoded": 0.05,
     "leak-cropped": 0.02,
     "leak-mirrored": 0.02,
+    "leak-watermarked": 0.02,
     "dead-host": 0.02,
     "not-found": 0.03,
     "too-small": 0.02,
@@ -104,6 +105,7 @@ class FilePage:
     copy_of: str | None = None  # title
     benchmark_key: str | None = None
     text_fault: str | None = None
+    text_kind: str | None = None  # of a useless text
     address: str | None = None  # where the file is said to lie, if not in its own place
     expected: str | None = None  # the reason for which that must be dropped
 
@@ -158,9 +160,11 @@ GOOD_TEXTS = [
     '<b>{common}</b>, <i>{scientific}</i>, <a href="https://example.org/place">nature reserve</a>',
     "The {common} is a common sight here in summer",
 ]
-USELESS_TEXTS = [
-    "DSC_{number:04d}.JPG", "IMG {number}", "Image", "photo", "", "untitled", "017A{number:04d}.NEF", "Own work",
-    "https://example.org/{number}", "Picture {number}", "SONY DSC", "Creative Commons Attribution-Share Alike 4.0",
+USELESS_TEXTS = [  # with their kinds, of truth.USELESS_KINDS
+    ("DSC_{number:04d}.JPG", "file name"), ("IMG {number}", "file name"), ("Image", "generic"), ("photo", "generic"),
+    ("", "empty"), ("untitled", "generic"), ("017A{number:04d}.NEF", "file name"), ("Own work", "licence"),
+    ("https://example.org/{number}", "address"), ("Picture {number}", "file name"), ("SONY DSC", "generic"),
+    ("Creative Commons Attribution-Share Alike 4.0", "licence"),
 ]  # fmt: skip
 
 
@@ -241,6 +245,7 @@ def truth_row(page: FilePage, sha256: str | None) -> dict[str, Any]:
         "crop": page.alteration.crop,
         "watermark": page.alteration.watermark,
         "textFault": page.text_fault,
+        "textKind": page.text_kind,
         "expectedReason": page.expected,
         "sha256": sha256,
     }
@@ -285,14 +290,16 @@ def make_page(
         name = "DSC"
     pictured = _another(draw, shown, species) if oddity == "wrong-species" else shown
     small = replace(draw_alteration(draw, copy_kind), scale=0.12)
+    alteration = small if fault == "too-small" else draw_alteration(draw, copy_kind)
+    description, text_kind = _describe(draw, shown, species, text_fault)
     return FilePage(
         title=f"{name[:1].upper()}{name[1:]} {page_id + 1:05d}.jpg",
         page_id=page_id + 1,
         species=shown.scientific_name,
         pictured=pictured.scientific_name,
         picture_seed=picture_seed,
-        alteration=small if fault == "too-small" else draw_alteration(draw, copy_kind),
-        description=_describe(draw, shown, species, text_fault),
+        alteration=alteration,
+        description=description,
         categories=f"{shown.scientific_name}|Files of the mirror",
         license=draw.choice(LICENSES),
         artist=_artist(draw.randint(1, 40)),
@@ -300,6 +307,7 @@ def make_page(
         fault=fault,
         copy_kind=copy_kind,
         text_fault={"useless-text": "useless", "wrong-text": "wrong"}.get(text_fault or ""),
+        text_kind=text_kind,
     )
 
 
@@ -321,12 +329,15 @@ def pick(draw: random.Random, faults: Sequence[str]) -> str | None:
     return None
 
 
-def _describe(draw: random.Random, shown: Species, species: Sequence[Species], text_fault: str | None) -> str:
+def _describe(
+    draw: random.Random, shown: Species, species: Sequence[Species], text_fault: str | None
+) -> tuple[str, str | None]:
+    """A description, and its kind if it is useless."""
     if text_fault == "useless-text":
-        return draw.choice(USELESS_TEXTS).format(number=draw.randint(1, 9999))
+        template, kind = draw.choice(USELESS_TEXTS)
+        return template.format(number=draw.randint(1, 9999)), kind
     if text_fault == "wrong-text":
         shown = _another(draw, shown, species)
     template = draw.choice(GOOD_TEXTS)
-    return template.format(
-        common=shown.vernacular_name, scientific=shown.scientific_name, colour=draw.choice(shown.colours or ("small",))
-    )
+    colour = draw.choice(shown.colours or ("small",))
+    return template.format(common=shown.vernacular_name, scientific=shown.scientific_name, colour=colour), None

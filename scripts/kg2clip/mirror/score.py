@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 from scipy.stats import binomtest
 
-from kg2clip.mirror.truth import COPY_KINDS, LEAK_KINDS, OBSERVED_LEAKS, SUBJECTS
+from kg2clip.mirror.truth import COPY_KINDS, LEAK_KINDS, OBSERVED_LEAKS, SUBJECTS, USELESS_KINDS
+from kg2clip.tables import WEB
 
 Row = Mapping[str, Any]
 
@@ -271,14 +272,30 @@ class Judge:
         return row["key"] in self.truth and row["source"] == "commons" and len(row["candidateIDs"]) == 1
 
     def _texts(self) -> None:
-        """A useless text counts as found where training would not draw it. Judged on kept pictures without merged
-        copies.
+        """A bad text counts as found where training would not draw it. Judged on kept pictures without merged copies.
+
+        Nothing looks for wrong texts: how many are left out, and how many of those drawn are right, is stated alone.
         """
-        web = ("alt-text",)
-        alone = {key: row for key, row in self.dataset.items() if self._from_commons(row)}
-        unused = {key for key, row in alone.items() if not any(text["kind"] in web for text in row["texts"])}
-        planted = {key for key in alone if self.truth[key]["textFault"] == "useless"}
-        self._add("useless texts", "all", planted, planted & unused, {key: "" for key in unused - planted})
+        alone = {key: self.truth[key] for key, row in self.dataset.items() if self._from_commons(row)}
+        drawn = {key for key in alone if any(text["kind"] == WEB for text in self.dataset[key]["texts"])}
+        unused = alone.keys() - drawn
+        useless = {key for key, row in alone.items() if row["textFault"] == "useless"}
+        self._add("useless texts", "all", useless, useless & unused, {key: "" for key in unused - useless})
+        for kind in USELESS_KINDS:
+            of_kind = {key for key in useless if alone[key]["textKind"] == kind}
+            self._add("useless texts", kind, of_kind, of_kind & unused, None)
+        wrong = {
+            "the text names another species": {key for key, row in alone.items() if row["textFault"] == "wrong"},
+            "the picture shows another species": {
+                key for key in alone.keys() - useless if alone[key]["pictured"] != alone[key]["scientificName"]
+            },
+        }
+        for kind, planted in wrong.items():
+            self._add("wrong texts", kind, planted, planted & unused, None)
+        misfits = drawn & set().union(*wrong.values())
+        self.scores.append(
+            precision_of("texts drawn with pictures", "fit the picture", len(drawn - misfits), len(drawn))
+        )
 
 
 def share(hits: int, total: int) -> tuple[float | None, float | None, float | None]:
@@ -303,17 +320,20 @@ def score_sources(
     for source, rows in hits.items():
         finds = {(row["candidateID"], row["entityID"]) for row in rows if row["candidateID"] in shown}
         right = sum(shown[candidate] == names.get(entity) for candidate, entity in finds)
-        precision, low, high = share(right, len(finds))
-        scores.append(
-            {
-                "detector": "pictures of the entity asked for",
-                "kind": source,
-                "found": len(finds),
-                "truePositives": right,
-                "falsePositives": len(finds) - right,
-                "precision": precision,
-                "precisionLow": low,
-                "precisionHigh": high,
-            }
-        )
+        scores.append(precision_of("pictures of the entity asked for", source, right, len(finds)))
     return scores
+
+
+def precision_of(detector: str, kind: str, right: int, found: int) -> dict[str, Any]:
+    """A row of SCORES where nothing was planted: how many of the finds are right."""
+    precision, low, high = share(right, found)
+    return dict.fromkeys(SCORES.names) | {
+        "detector": detector,
+        "kind": kind,
+        "found": found,
+        "truePositives": right,
+        "falsePositives": found - right,
+        "precision": precision,
+        "precisionLow": low,
+        "precisionHigh": high,
+    }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pyarrow as pa
 
 COPY_KINDS = ("exact", "reencoded", "cropped", "watermarked", "mirrored")
-LEAK_KINDS = ("exact", "reencoded", "cropped", "mirrored")  # on file pages
+LEAK_KINDS = ("exact", "reencoded", "cropped", "mirrored", "watermarked")  # on file pages
 # The test photo itself, known by its id alone; another photo of its observation; any, published again elsewhere.
 OBSERVED_LEAKS = ("id", "observation", "republished")
 SUBJECTS = ("photograph", "drawing", "map", "logo")
+USELESS_KINDS = ("file name", "generic", "empty", "address", "licence")
 
 TRUTH = pa.schema(
     [
@@ -32,7 +33,8 @@ TRUTH = pa.schema(
         ("scale", pa.float64()),  # of the sides
         ("crop", pa.float64()),  # share of the area that was cut away
         ("watermark", pa.float64()),  # share of the area that a watermark covers
-        ("textFault", pa.string()),  # useless, wrong, or null
+        ("textFault", pa.string()),  # useless, wrong (it names another species), or null
+        ("textKind", pa.string()),  # of a useless text: one of USELESS_KINDS
         ("expectedReason", pa.string()),  # of an odd link or picture, or null
         ("sha256", pa.string()),  # of the bytes served; null where none are
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,7 @@ def prints(pdq: np.ndarray, mirrored: np.ndarray | None = None, **columns: list[
         pdq,
         hashes(len(pdq), 99) if mirrored is None else mirrored,
         np.array(columns["telling"], bool) if "telling" in columns else np.ones(len(pdq), bool),
+        np.repeat(np.array(columns.get("colours", [(9, 9, 9)] * len(pdq)), np.uint8).reshape(-1, 1, 3), 16, axis=1),
     )
 
 
@@ -111,6 +114,35 @@ def test_dull_pictures_are_not_compared_by_looks() -> None:
     pdq = np.repeat(hashes(1), 2, axis=0)
     assert group(prints(pdq, telling=[1, 0]), np.arange(2), 31).survivor.tolist() == [0, 1]
     assert group(prints(pdq, telling=[1, 1]), np.arange(2), 31).survivor.tolist() == [0, 0]
+
+
+RED, GREEN, GREY = (180, 20, 20), (20, 120, 20), (70, 70, 70)
+
+
+def test_one_shape_in_other_colours_is_another_picture() -> None:
+    pdq = flipped(np.repeat(hashes(1), 6, axis=0), 5, 1)
+    pdq[3:] = pdq[:3]  # equal hashes too
+    found = group(prints(pdq, colours=[RED, GREEN, RED, GREEN, GREEN, RED]), np.arange(6), 31)
+    assert found.survivor.tolist() == [0, 1, 0, 1, 1, 0]
+    tests = prints(pdq[:1], colours=[GREEN], sha256=["t"], pixels=["t"])
+    assert best_matches(prints(pdq[:2], colours=[RED, GREEN]), tests, 31)[0].tolist() == [copies.NO_LINK, 0]
+
+
+def test_a_grey_copy_does_not_join_two_colours() -> None:
+    pictures = prints(np.repeat(hashes(1), 3, axis=0), colours=[GREY, RED, GREEN])
+    assert group(pictures, np.array([1, 0, 2]), 31).survivor.tolist() == [1, 1, 2]
+    assert group(pictures, np.array([0, 1, 2]), 31).survivor.tolist() == [0, 0, 0], "it may be a copy of either"
+
+
+def test_the_colours_of_a_mirror_image_are_mirrored() -> None:
+    pdq, turned = hashes(2), hashes(2, 7)
+    turned[0], turned[1] = pdq[1], pdq[0]
+    one = prints(pdq, turned)
+    half = np.zeros((1, 4, 4, 3), np.uint8)
+    half[:, :, :2], half[:, :, 2:] = RED, GREEN
+    for other, found in ((half[:, :, ::-1], [0, 0]), (half, [0, 1])):
+        both = replace(one, colours=np.concatenate([half, other]).reshape(2, 16, 3))
+        assert group(both, np.arange(2), 31).survivor.tolist() == found
 
 
 def test_survivor_is_the_one_of_the_lowest_order() -> None:

@@ -73,7 +73,8 @@ def walking(steps: list[int]) -> Fingerprints:
         bits[row, :count] = 1
     pdq = np.packbits(bits, axis=1).view(np.uint64)
     names = np.array([f"{number}" for number in range(len(steps))], object)
-    return Fingerprints(names, names.copy(), pdq, ~pdq, np.ones(len(steps), bool))
+    count = len(steps)
+    return Fingerprints(names, names.copy(), pdq, ~pdq, np.ones(count, bool), np.zeros((count, 16, 3), np.uint8))
 
 
 def test_a_burst_is_a_chain_within_one_observation() -> None:

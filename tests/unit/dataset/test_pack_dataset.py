@@ -266,6 +266,34 @@ def test_a_picture_of_a_natural_type_has_the_querys_text_and_no_species(project:
     assert sample["entityIDs"] == ["wd:Q9"]
 
 
+def test_one_picture_is_trained_on_whatever_the_shares(project: Path) -> None:
+    write(project, kept=1, test_share=0.5, val_share=0.4)
+    assert [(row["split"], row["shard"]) for row in packed(project)] == [("train", "train-00000.tar")]
+
+
+def test_texts_at_their_worst(project: Path) -> None:
+    said = {
+        1: "\x00\x01\x02", 2: "\U0001f41d\U0001f41d", 3: "bee " * 2500, 4: "\ud800 bee".encode("utf-8", "replace").decode(),
+        5: " \u202e\u200b\t\r\n", 6: "bee\r\non a\x0bflower\x00", 7: "<script>alert(1)</script>", 8: "a" * 10_000,
+    }  # fmt: skip
+    rows = tables.read(project / "candidates.parquet").to_pylist()
+    for number, text in said.items():
+        rows[number] |= {"altText": text, "title": text, "creator": text}
+    tables.write(rows, tables.CANDIDATES, project / "candidates.parquet")
+    samples = {int(row["key"]): row for row in packed(project)}
+    web = {number: [text["text"] for text in samples[number]["texts"] if text["kind"] == "alt-text"] for number in said}
+    assert web == {
+        1: [], 2: [], 3: [("bee " * 125).strip()], 4: ["? bee"], 5: [], 6: ["bee on a flower"], 7: [], 8: ["a" * 500]
+    }  # fmt: skip
+    for path in sorted((project / "dataset").glob("*.tar")):
+        for member in tars.members(path):
+            if member.name.endswith(".txt"):
+                text = member.read().decode()
+                assert text.strip() == text and text.isprintable() and len(text) <= 500
+    with open(project / "dataset" / "attribution.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 23
+
+
 def test_nothing_kept_is_told(project: Path) -> None:
     write(project, kept=0)
     done = pack(project)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Protocol
@@ -169,6 +170,31 @@ def test_what_names_no_picture_changes_nothing(run: Path, removed: Removal) -> N
     assert state(run) == before and not (run / "removed.csv").exists()
 
 
+def test_keys_come_from_a_file_as_people_write_them(run: Path, removed: Removal) -> None:
+    first, second = (row["key"] for row in manifest(run)[:2])
+    text = f"\ufeff# wanted out\r\n{first}\r\n\r\n  {second}  \r\n{first}\r\n"
+    (run / "keys.txt").write_text(text, encoding="utf-8", newline="")
+    removed(run, "@keys.txt", second)
+    assert not {row["key"] for row in manifest(run)} & {first, second} and len(manifest(run)) == KEPT - 2
+    assert [row["candidateID"] for row in removals.read(run / "removed.csv")].count(first) == 1
+    (run / "keys.txt").write_text("# nothing\n")
+    with pytest.raises(UserError, match="no key"):
+        removed(run, "@keys.txt")
+    with pytest.raises(UserError, match="missing.txt can't be read"):
+        removed(run, "@missing.txt")
+
+
+def test_all_pictures_taken_down_is_told_and_a_rerun_says_the_same(run: Path, removed: Removal) -> None:
+    everything = [row["key"] for row in manifest(run)]
+    for _ in range(2):
+        with pytest.raises(UserError, match="nothing is left"):
+            removed(run, *everything)
+    assert not list((run / "results/bees/dataset").glob("*.tar"))
+    assert set(removals.keys(run / "removed.csv")) >= set(everything)
+    done = subprocess.run(command(run), capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "all pictures were taken down" in done.stderr
+
+
 def test_the_list_is_a_table_that_people_may_edit(tmp_path: Path) -> None:
     path = tmp_path / "removed.csv"
     assert removals.keys(path) == []
@@ -177,6 +203,11 @@ def test_the_list_is_a_table_that_people_may_edit(tmp_path: Path) -> None:
     assert [(row["candidateID"], row["reason"]) for row in removals.read(path)] == [("b", "x, y"), ("a", "")]
     path.write_text("candidateID\nc\n\n")
     assert removals.keys(path) == ["c"]
+    # As a spreadsheet saves it.
+    path.write_text("\ufeffcandidateID,reason\r\n c ,x\r\nc,y\r\n# by hand\r\n", encoding="utf-8", newline="")
+    assert removals.keys(path) == ["# by hand", "c"], "what is no id names no picture"
+    removals.add(path, [{"candidateID": "d"}])
+    assert removals.keys(path) == ["# by hand", "c", "d"]
     path.write_text("key\nc\n")
     with pytest.raises(UserError, match="no column candidateID"):
         removals.keys(path)

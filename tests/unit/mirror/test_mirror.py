@@ -247,7 +247,8 @@ def assert_gone(text: str) -> None:
 
 
 def truth(candidate: str, picture: str, **more: object) -> dict:
-    fields = ["fault", "copyKind", "copyOf", "benchmarkKey", "textFault", "burstID", "expectedReason"]
+    fields = ["fault", "copyKind", "copyOf", "benchmarkKey", "textFault", "textKind", "burstID", "expectedReason"]
+    fields += ["scientificName", "pictured"]
     strength = {"quality": 90, "scale": 1.0, "crop": 0.0, "watermark": 0.0}
     return {"candidateID": candidate, "pictureID": picture, "sha256": "x", **strength, **dict.fromkeys(fields), **more}
 
@@ -358,6 +359,34 @@ def test_placeholders_and_kinds_of_pictures_are_scored() -> None:
     assert score["placeholders", "in place of a picture"] == (0.5, 0.5)
     assert score["kinds of pictures", "photograph"] == (1, 1), "what a placeholder is nobody says"
     assert score["kinds of pictures", "map"] == (0.5, 1) and score["kinds of pictures", "logo"] == (None, 0)
+
+
+def test_bad_texts_are_scored() -> None:
+    planted = [
+        truth("a", "1", scientificName="Apis", pictured="Apis"),
+        truth("b", "2", textFault="useless", textKind="generic"),
+        truth("c", "3", textFault="useless", textKind="file name"),  # missed
+        truth("d", "4", textFault="wrong"),  # drawn
+        truth("e", "5", scientificName="Apis", pictured="Bombus"),  # drawn
+        truth("f", "6"),  # left out
+        truth("g", "7", textFault="useless", textKind="generic"),  # with a copy: whose text it is nobody knows
+    ]
+    kept = [
+        {"key": key, "source": "commons", "candidateIDs": [key], "texts": [{"kind": "alt-text", "text": "x"}]}
+        for key in "acde"
+    ]
+    kept += [{"key": key, "source": "commons", "candidateIDs": [key], "texts": []} for key in "bf"]
+    kept.append({"key": "g", "source": "commons", "candidateIDs": ["g", "h"], "texts": []})
+    judge = Judge(planted, [decided(key) for key in "abcdefg"], kept)
+    score = {(row["detector"], row["kind"]): row for row in judge.scores}
+    useless = score["useless texts", "all"]
+    assert (useless["planted"], useless["recall"], useless["precision"]) == (2, 0.5, 0.5)
+    assert score["useless texts", "generic"]["recall"] == 1 and score["useless texts", "file name"]["recall"] == 0
+    wrong = [row for row in judge.scores if row["detector"] == "wrong texts"]
+    assert [(row["planted"], row["found"], row["precision"]) for row in wrong] == [(1, 0, None)] * 2
+    fitting = score["texts drawn with pictures", "fit the picture"]
+    assert (fitting["found"], fitting["precision"]) == (4, 0.5)
+    assert {row["candidateID"] for row in judge.misses} == {"c", "f"}
 
 
 def test_shares_have_wilson_intervals() -> None:

@@ -62,6 +62,7 @@ def test_the_filters_and_the_search_for_copies() -> None:
             "status": "decoded", "reason": None, "pictureKind": "photograph", "width": picture.width, "height": picture.height,
             "deviation": seen.deviation, "sha256": sha256_bytes(oddities.content(oddity.file)[1]),
             "pixelHash": seen.pixels, "pdq": seen.pdq, "pdqMirrored": seen.pdq_mirrored, "pdqQuality": seen.quality,
+            "colours": seen.colours,
         }  # fmt: skip
     features = pd.DataFrame.from_dict(rows, orient="index").rename_axis("candidateID")
     texts: dict[str, Any] = {"license": "CC0-1.0", "title": None, "altText": None, "description": None}
@@ -69,7 +70,17 @@ def test_the_filters_and_the_search_for_copies() -> None:
     downloads = pd.DataFrame({"status": "success", "reason": None, "accessURI": None}, index=features.index)
     config = settings.complete({"project": "t", "knowledge": {"roots": ["Q1"]}}, "test")
     benchmarks = pd.DataFrame(
-        columns=["benchmark", "benchmarkKey", "sha256", "pixelHash", "pdq", "pdqMirrored", "pdqQuality", *IDS]
+        columns=[
+            "benchmark",
+            "benchmarkKey",
+            "sha256",
+            "pixelHash",
+            "pdq",
+            "pdqMirrored",
+            "pdqQuality",
+            "colours",
+            *IDS,
+        ]
     )
     decided = decide(candidates, downloads, features, benchmarks, config).set_index("candidateID")
     trap = decided[decided.index.str.startswith("trap-")]
