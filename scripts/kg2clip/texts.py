@@ -76,7 +76,8 @@ def _mend(text: str) -> str:
 
 
 def _visible(text: str) -> str:
-    mended = ftfy.fix_text(text, unescape_html=False, normalization="NFC")
+    # Slides have vertical tabs between lines; ftfy takes them out and joins the words.
+    mended = ftfy.fix_text(text.replace("\v", " "), unescape_html=False, normalization="NFC")
     shown = "".join(map(_shown, mended))
     if len(shown) < len(mended):  # what was hidden within mojibake kept it from being seen
         shown = ftfy.fix_text(shown, unescape_html=False, normalization="NFC")
