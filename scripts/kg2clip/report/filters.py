@@ -54,8 +54,6 @@ REASONS = {
     "too-many-pixels": "more pixels than allowed",
     "too-many-scans": "a JPEG made to keep a computer busy",
     "decoder-crash": "the decoder crashed, or took minutes",
-    "side-too-long": "longer than a JPEG can be",
-    "unsupported-colours": "colours of a kind that is not known",
     "too-small": "fewer pixels than asked for",
     "aspect": "too long or too narrow",
     "blank": "hardly any content",
