@@ -49,6 +49,7 @@ def look_over(config: settings.Settings, profile: str, offline: bool) -> Iterabl
     """All checks that need a config that can be read."""
     yield from doctor.check_contact(config)
     yield from doctor.check_keys(config)
+    yield from doctor.check_paths(config)
     yield from doctor.check_recipes(config)
     yield from doctor.check_benchmarks(config)
     yield from doctor.check_baselines(config)

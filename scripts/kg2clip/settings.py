@@ -394,6 +394,10 @@ def _check_relations(settings: Settings) -> list[str]:
         )
     if "web" not in lanes:
         messages.append("download.lanes has no lane named web, which takes the hosts that no other lane names; add it")
+    if not any(settings["dataset"]["text_weights"].values()):
+        messages.append(
+            "dataset.text_weights: every weight is 0, so a picture without a text of its own would have none; raise one"
+        )
     evaluate = settings["evaluate"]
     if both := sorted(set(settings["train"]["experiments"]) & set(evaluate["baselines"])):
         messages.append(

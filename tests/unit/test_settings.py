@@ -44,6 +44,7 @@ def test_defaults_reach_into_every_section() -> None:
             {"download": {"lanes": {"web": {"hosts": ["a.org"]}, "b": {"hosts": ["A.org"]}}}},
             "a.org stands in several lanes",
         ),
+        ({"dataset": {"text_weights": {"name": 0}}}, "dataset.text_weights: every weight is 0"),
         ({"evaluate": {"prompts": {"mine": 3}}}, "evaluate.prompts.mine: 3 can't be taken. Template sets"),
         ({"seed": -1}, "seed: -1 is less than the minimum of 0"),
         ({"download": {"lanes": {"a": {}}}}, "has no lane named web"),

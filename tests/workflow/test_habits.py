@@ -61,7 +61,12 @@ def test_a_profile_names_only_rules_that_exist_and_limits_every_default_lane(pro
         for line in path.read_text().splitlines()
         if line.startswith("rule ")
     }
-    assert set(content.get("set-resources", {})) <= rules
+    given = content.get("set-resources", {})
+    assert set(given) <= rules
+    on_gpus = {rule for rule, resources in given.items() if "gpu" in resources}
+    assert on_gpus == (set() if profile == "local" else {"train_model", "evaluate_model", "fit_pictures"})
+    for rule in on_gpus:
+        assert {"slurm_partition", "cpus_per_gpu", "mem_mb", "runtime"} <= set(given[rule])
     lanes = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())["properties"]["download"]["properties"][
         "lanes"
     ]["default"]

@@ -107,6 +107,20 @@ def check_keys(config: Settings) -> Iterator[Finding]:
         yield warning("language model", f"{model['key_variable']} is not set, which most servers but your own want")
 
 
+def check_paths(config: Settings) -> Iterator[Finding]:
+    """Files and folders of yours that the config names: some would be asked for days after the start."""
+    knowledge, curate = config["knowledge"], config["curate"]
+    named = {f"search.sources.{name}": source.get("path") for name, source in config["search"]["sources"].items()}
+    named |= {"knowledge.attributes.file": knowledge["attributes"]["file"], "knowledge.wordnet": knowledge["wordnet"]}
+    if curate["fit_model"].startswith(recipe.LOCAL):
+        named["curate.fit_model"] = f"{curate['fit_model'].removeprefix(recipe.LOCAL)}/{recipe.CONFIG}"
+    elif curate["fit_model"]:
+        named["curate.fit_weights"] = curate["fit_weights"]
+    for key, path in named.items():
+        if path and not Path(path).exists():
+            yield error(key, f"there is no {path}")
+
+
 def check_recipes(config: Settings) -> Iterator[Finding]:
     """Every experiment's recipe can be read, and a model that it starts from is here."""
     for experiment in config["train"]["experiments"]:

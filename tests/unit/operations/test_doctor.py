@@ -256,6 +256,23 @@ def test_the_key_of_a_language_model_is_asked_for(monkeypatch: pytest.MonkeyPatc
     assert not list(doctor.check_keys(wanted))
 
 
+def test_files_that_the_config_names_are_looked_for(tmp_path: Path) -> None:
+    gone = str(tmp_path / "my table.csv")
+    wanted = config(
+        knowledge={"roots": ["Apidae"], "attributes": {"file": gone}, "wordnet": gone},
+        search={"sources": {"table": {"path": gone}, "commons": {}}},
+        curate={"fit_model": f"local-dir:{tmp_path}"},
+    )
+    found = list(doctor.check_paths(wanted))
+    keys = ["search.sources.table", "knowledge.attributes.file", "knowledge.wordnet", "curate.fit_model"]
+    assert [finding.about for finding in found] == keys and set(levels(found)) == {"error"}
+    (tmp_path / "my table.csv").touch()
+    (tmp_path / "open_clip_config.json").touch()
+    assert not list(doctor.check_paths(wanted)) and not list(doctor.check_paths(config()))
+    wanted["curate"] |= {"fit_model": "ViT-B-32", "fit_weights": str(tmp_path / "none.pt")}
+    assert [finding.about for finding in doctor.check_paths(wanted)] == ["curate.fit_weights"]
+
+
 def test_what_a_run_starts_from_is_looked_for(tmp_path: Path) -> None:
     experiments = {"main": {"recipe": "none"}, "tuned": {"recipe": "demo", "pretrained": f"local-dir:{tmp_path}"}}
     assert levels(list(doctor.check_recipes(config(train={"experiments": experiments})))) == ["error", "error"]
