@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -286,15 +287,17 @@ def _profile_mistakes(profile: Mapping[Any, Any], config: Settings, root: Path) 
         yield f"resources lets no job of a lane run: {', '.join(f'lane_{lane}' for lane in shut)} must be 1 or more"
 
 
-def _options() -> set[str]:
+@cache
+def _options() -> frozenset[str]:
     """The long options of snakemake, those of its plugins included; none where it can't start."""
     try:
         from snakemake.cli import get_argument_parser
 
         parser = get_argument_parser()
     except Exception:  # whatever is wrong with it, the other checks have their say
-        return set()
-    return {option[2:] for action in parser._actions for option in action.option_strings if option.startswith("--")}
+        return frozenset()
+    options = [option for action in parser._actions for option in action.option_strings]
+    return frozenset(option[2:] for option in options if option.startswith("--"))
 
 
 def check_slurm(name: str, profile: Mapping[str, Any]) -> Iterator[Finding]:
