@@ -97,8 +97,6 @@ DAMAGES: dict[str, tuple[Callable[[Made], object], str, bool]] = {  # what is do
     "a better score": (improve_a_score, "scores.parquet", False),
     "an index": (lambda made: (made.folder / "dataset/train-00000.index.parquet").unlink(), "train-00000.index.parquet", True),
     "a row of an index": (lambda made: shorten(made.folder / "dataset/train-00000.index.parquet"), "train-00000.index.parquet", True),
-    "a torn index": (lambda made: tear(made.folder / "dataset/train-00000.index.parquet"), "train-00000.index.parquet", True),
-    "a stray index": (lambda made: (made.folder / "dataset/train-00009.index.parquet").touch(), "train-00009.index.parquet", True),
     "all rows of a batch": (lambda made: empty(made.folder / "download/commons-000.manifest.parquet"), "00000.tar", True),
     "features of a picture": (lambda made: shorten(made.folder / "curate/commons-000.features.parquet"), "commons-000.features.parquet", True),
     "a decision": (lambda made: shorten(made.folder / "curate/decisions.parquet"), "decisions.parquet", True),
@@ -106,7 +104,6 @@ DAMAGES: dict[str, tuple[Callable[[Made], object], str, bool]] = {  # what is do
     "a file's content": (lambda made: (made.folder / "search/candidates.parquet").write_bytes(b""), "candidates.parquet", True),
     "no JSON": (lambda made: (made.folder / "provenance/build_queries.json").write_text("{"), "build_queries.json", True),
     "JSON of another kind": (lambda made: (made.folder / "models/main/metrics.json").write_text("[1]"), "metrics.json", True),
-    "bytes that are no text": (lambda made: (made.folder / "dataset/croissant.json").write_bytes(b"\xff"), "croissant.json", True),
 }  # fmt: skip
 
 
