@@ -35,7 +35,7 @@ _IDLE_JOINER = re.compile(rf"(?<!{_JOINED})[\u200c\u200d]+|[\u200c\u200d]+(?!{_J
 _SUSPICIOUS = re.compile("[<&@]")  # of what needs mending nothing else is printable ASCII
 _PICTURE_FILE = re.compile(
     r"^(?:(?:file|image)\s*:\s*)?(?P<stem>.+?)\.(?:jpe?g|jpe|jfif|jp2|jxl|png|gif|webp|tiff?|bmp|avif|heic|heif|svg|psd"
-    r"|nef|cr[23]|arw|dng|raf|orf|rw2|pef|srw)$",
+    r"|nef|cr[23w]|arw|dng|raf|orf|rw2|pef|srw|mov|mp4|avi|3gp)(?:[?#]\S*)?$",
     re.IGNORECASE,
 )
 _FOLDER = re.compile(r"^(?:[a-zA-Z]:)?[\\/](?!/)|\\")  # /uploads/2019/robin, C:\Pictures\robin
@@ -143,12 +143,15 @@ _GENERIC = re.compile(
     r"(a|alt|an|and|at|available|banner|by|caption|click|default|description|download|enlarge|file|for|free|full|gallery"
     r"|here|icon|images?|img|in|jpe?g|large|logo|main|media|nan|no|none|null|of|on|original|photo(graph(s|y)?|s)?|pic"
     r"|pictures?|placeholder|png|preview|royalty|screenshot|size|stock|text|the|this|thumb(nail)?|title|to|undefined"
-    r"|unknown|unnamed|untitled|view|with|zoom|am|pm|figure|screen|shot|whatsapp|file ?name"
+    r"|unknown|unnamed|untitled|view|with|zoom|am|pm|figure|screen|shot|whatsapp|read|more"
+    r"|share|loading|not|found|page|slide|ads?|advertisement|banner|object"
+    # What phones and programs put before and behind a number.
+    r"|burst|cop(y|ia|ie)|crop(ped)?|e|edit(ed)?|fb|hdr|imag|img|kopie|von|mp|pano|px|pxl|received|vid|x"
     # The same in other languages.
     r"|bild(er)?|foto(s|grafie)?|fotograf[ií]as?|im[aá]gen(es)?|imagem|immagin[ei]|obraz|zdjęcie|afbeelding|kép|ohne|titel"
     r"|sin|t[ií]tulo|sem|sans|titre|senza|titolo|изображение|фото(графия)?|без|названия|图片|圖片|照片|图像|画像|写真|사진|이미지"
     # Agencies and sites that number their pictures.
-    r"|adobestock|alamy|depositphotos|dreamstime|facebook|flickr|gettyimages|instagram|istock(photo)?|pexels|pinterest"
+    r"|adobestock|alamy|depositphotos|dreamstime|facebook|flickr|getty(images)?|instagram|istock(photo)?|pexels|pinterest"
     r"|pixabay|shutterstock|unsplash"
     # What cameras write into every picture: SONY DSC, OLYMPUS DIGITAL CAMERA, KODAK Digital Still Camera, Exif_JPEG
     r"|cameras?|canon|casio|dcim|digital|dsc|exif|kodak|konica|minolta|nikon|olympus|panasonic|ricoh|samsung|sony|still)"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -247,7 +248,7 @@ def _usable(text: Text) -> Iterator[Text]:
 
 
 def _plain(text: Any) -> str:
-    return " ".join(str(text).split()) if text else ""
+    return unicodedata.normalize("NFC", " ".join(str(text).split())) if text else ""
 
 
 def _list(value: Any) -> Sequence[Any]:

@@ -6,6 +6,7 @@ queryID, and whether it belongs to a subset: the queries of 1/4 are among those 
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice, zip_longest
@@ -177,8 +178,8 @@ def spoken_attributes(entity: Entity) -> Iterator[Mapping[str, str]]:
 
 
 def _said(text: str | None) -> str:
-    """A text on one line; empty where it is an identifier, or longer than any name."""
-    line = " ".join((text or "").split())
+    """A text on one line, composed; empty where it is an identifier, or longer than any name."""
+    line = unicodedata.normalize("NFC", " ".join((text or "").split()))
     return "" if IDENTIFIER.match(line) or len(line) > LONGEST else line
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -47,8 +48,8 @@ def bare(name: str) -> str:
 
 
 def fold(name: str) -> str:
-    """The form in which names are compared: white space collapsed, letters without case."""
-    return " ".join(name.split()).casefold()
+    """The form in which names are compared: white space collapsed, letters composed and without case."""
+    return unicodedata.normalize("NFC", " ".join(name.split())).casefold()
 
 
 class Namesakes:
@@ -65,7 +66,7 @@ class Namesakes:
     @classmethod
     def of(cls, entities: Path) -> Namesakes:
         """Read what an export shares with itself and with the whole taxonomy; memory grows with what is shared."""
-        key = f"lower(regexp_replace(trim(text), '{_AUTHORSHIP}', '\\1'))"
+        key = f"lower(nfc_normalize(regexp_replace(trim(text), '{_AUTHORSHIP}', '\\1')))"
         found = duckdb.execute(
             f"""
             WITH names AS (SELECT entityID, unnest(names).text AS text FROM read_parquet($path)),

@@ -105,8 +105,8 @@ def test_entities_without_names_or_ancestors_are_no_error(build) -> None:
 def test_names_and_attributes_that_say_nothing_make_no_query(build) -> None:
     names = [(None, "label"), ("", "label"), (" \n", "alias"), ("Q123", "label"), ("q5", "alias"), ("wd:Q7", "alias")]
     attributes = [(None, "colour"), ("", "colour"), ("Q55", "colour"), (" spotted\nwings ", "pattern")]
-    odd = entity("wd:Q1", [*names, ("x" * 300, "alias"), ("a  b", "label")], [], attributes)
-    assert texts(build([odd]), "wd:Q1") == ["a b", "spotted wings a b"]
+    odd = entity("wd:Q1", [*names, ("x" * 300, "alias"), ("a  e\u0301", "label"), ("A é", "alias")], [], attributes)
+    assert texts(build([odd]), "wd:Q1") == ["a é", "spotted wings a é"]
     typed = {**odd, "naturalType": "birds", "naturalTypeID": "wd:Q9"}
     assert texts(build([typed], kinds=["attribute"]), "wd:Q9") == ["spotted wings birds"]
 

@@ -74,6 +74,13 @@ def test_a_taxon_within_its_namesake_says_its_rank_and_the_upper_one_nothing(bui
     assert texts(build([subgenus]), "wd:Q8") == ["Bombus subgenus"]
 
 
+def test_namesakes_in_composed_and_in_decomposed_letters(build) -> None:
+    bird = entity("wd:Q1", [("Go\u0308del", "label")], [ancestor("Aves", "birds", "class")])
+    beetle = entity("wd:Q2", [("g\u00f6del", "label"), (None, "alias")], [ancestor("Insecta", "insects", "class")])
+    rows = build([bird, beetle])
+    assert (texts(rows, "wd:Q1"), texts(rows, "wd:Q2")) == (["G\u00f6del birds"], ["g\u00f6del insects"])
+
+
 def test_what_nothing_above_tells_apart_its_own_common_name_does(build) -> None:
     alone = entity("wd:Q1", [("Pica", "scientific"), ("magpie", "label")], [], vernacularName="magpie", taxonRank=None)
     plant = entity("wd:Q2", [("Pica", "scientific")], [ancestor("Plantae", "plants", "kingdom")])
