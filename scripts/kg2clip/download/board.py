@@ -73,11 +73,11 @@ class Board:
         failed = self._kinds - Counter({reasons.SUCCESS: self._kinds[reasons.SUCCESS]})
         lane = [f"{_megabits(hosts, time.monotonic() - self._began):.1f} Mbit/s", *([_told(failed)] if failed else [])]
         slowest = heapq.nlargest(SLOWEST, hosts, key=self._seconds_left)
-        return "; ".join([", ".join(lane), *map(self._describe, slowest)])
+        return "; ".join([", ".join(lane), *(self._describe(host) for host in slowest if self._left_of(host))])
 
     def _describe(self, host: Host) -> str:
         """A host's line: what became of its pictures, its pace, its time left."""
-        seconds = max(time.monotonic() - host.first, 1e-3) if host.first else 1e-3
+        seconds = max((time.monotonic() if self._left_of(host) else host.last) - host.first, 1e-3)
         told = [_told(host.counts) or "nothing yet"]
         if host.counts:
             told += [f"{host.counts.total() / seconds:.1f} a second", f"{_megabits([host], seconds):.1f} Mbit/s"]
@@ -87,10 +87,13 @@ class Board:
 
     def _seconds_left(self, host: Host) -> float:
         """Seconds until a host has served what is expected from it, at the pace that it had, else at the lane's."""
-        left = max(self._left[host.name], len(host.queue))
         done = max(self._expected.get(host.name, 0) - self._left[host.name], host.counts.total())
         pace = done / max(time.monotonic() - host.first, 1e-3) if done and host.first else host.lane.requests_per_second
-        return left / pace
+        return self._left_of(host) / pace
+
+    def _left_of(self, host: Host) -> int:
+        """Pictures that a host has still to serve; of one that only redirects lead to, those that wait."""
+        return max(self._left[host.name], len(host.queue))
 
 
 def _told(kinds: Counter[str]) -> str:

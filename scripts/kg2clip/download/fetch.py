@@ -126,7 +126,12 @@ class Host:
         self.robots_lock = asyncio.Lock()
         self.counts: Counter[str] = Counter()  # what became of the links asked here, by reason
         self.received = 0  # bytes of bodies
-        self.first = 0.0  # when it was first asked, by time.monotonic
+        self.first = self.last = 0.0  # when it was first asked, and when its last outcome came, by time.monotonic
+
+    def count(self, reason: str) -> None:
+        """Count what became of a link."""
+        self.counts[reason] += 1
+        self.last = time.monotonic()
 
     def due(self) -> float:
         """Seconds until the next request is allowed; not above 0 if it is now."""
@@ -411,7 +416,7 @@ class Fetcher:
         if not reasons.is_transient(outcome.reason):
             host.failures = 0
             if reasons.passes_on(outcome.reason) and job.start_next_url(str(outcome.reason)):
-                host.counts[str(outcome.reason)] += 1
+                host.count(str(outcome.reason))
                 self._enqueue(job)
                 return
             self._deliver(job, outcome, host)
@@ -441,7 +446,7 @@ class Fetcher:
             if self._held >= HELD_BYTES:
                 self._room.clear()
         if host is not None:
-            host.counts[outcome.reason or reasons.SUCCESS] += 1
+            host.count(outcome.reason or reasons.SUCCESS)
         job.desk.put(job)
 
     async def _robots(self, host: Host, url: str) -> Robots:

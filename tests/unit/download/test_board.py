@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +15,13 @@ from kg2clip import progress
 from kg2clip.download import board
 from kg2clip.download.fetch import Host
 from kg2clip.download.lanes import Lane
+
+NOW = 1000.0  # where the clock stands
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "time", SimpleNamespace(monotonic=lambda: NOW))
 
 
 class Hosts:
@@ -31,10 +38,11 @@ def host(name: str, rate: float, **kinds: int) -> Host:
     """A host that has been asked for ten seconds, and that has sent a megabyte."""
     made = Host(name, Lane("web", (), 1, connections=2, requests_per_second=rate, megabits_per_second=8), None)
     made.counts = Counter({kind.replace("_", "-"): number for kind, number in kinds.items()})
-    made.first, made.received = time.monotonic() - 10, 1_000_000 if kinds else 0
+    made.first, made.last, made.received = NOW - 10, NOW, 1_000_000 if kinds else 0
     return made
 
 
+@pytest.mark.usefixtures("clock")
 def test_time_left_is_each_hosts_own() -> None:
     quick, slow, new = host("quick.org", 4, success=35, http_404=5), host("slow.org", 4, success=2), host("new.org", 4)
     bar = progress.Progress(total=252, desc="web-000", unit="pictures")
@@ -52,6 +60,7 @@ def test_time_left_is_each_hosts_own() -> None:
     bar.close()
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_host_that_only_redirects_lead_to_is_waited_for() -> None:
     far = host("far.org", 4, success=10)
     far.queue.extend([None] * 20)  # type: ignore[list-item]
