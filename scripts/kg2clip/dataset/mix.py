@@ -153,7 +153,7 @@ class Mixer:
 def _said(copy: Mapping[str, Any], field_name: str) -> str | None:
     said = copy.get(field_name)
     if field_name == "tags":
-        return ", ".join(_list(said)) or None
+        return ", ".join(tag for tag in _list(said) if tag and not useless(tag)) or None
     return str(said) if said else None
 
 

@@ -134,6 +134,15 @@ def test_texts_of_a_hit_are_clean() -> None:
     tables.as_table([{"queryID": "q", "entityID": "e", "rank": 0, "pictureKey": "p", **found}], tables.HITS)
 
 
+def test_no_caption_holds_an_identifier() -> None:
+    for said in ({"title": "Panthera leo (Q12345)"}, {"tags": ["Q140", "DSC 0042"]}, {"caption": "wd:Q5"}):
+        found = hit("shelf", "1", "http://a.test/1.jpg", description="a lion", **said)
+        texts = [row["text"] for row in Mixer(0.5, {}).mix([found], [], [])]
+        assert texts == ["a lion"], said
+    tagged = hit("shelf", "1", "http://a.test/1.jpg", tags=["Q140", "lion", "IMG_1234", "Audi Q7"])
+    assert [row["text"] for row in Mixer(0.5, {}).mix([tagged], [], [])] == ["lion, Audi Q7"]
+
+
 def test_what_says_nothing_or_is_said_of_all_is_no_caption() -> None:
     mixer = Mixer(0.5, {"query": 1}, site_texts=frozenset({"Bees of the World"}))
     queries = mixer.graph([], [{"kind": "noun", "text": "Apis", "nameKind": "scientific", "attribute": None}])
