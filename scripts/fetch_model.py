@@ -26,8 +26,7 @@ from safetensors.torch import save_model
 
 from kg2clip.errors import UserError, run_program
 from kg2clip.files import atomic_path, write_json
-from kg2clip.train.model import WEIGHTS
-from kg2clip.train.recipe import CONFIG
+from kg2clip.train.recipe import CONFIG, WEIGHTS
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def fetch(name: str, folder: Path) -> None:
         known = open_clip.list_pretrained_tags_by_model(architecture) or open_clip.list_models()
         raise UserError(f"open_clip has no weights {name}; it knows: {', '.join(known)}")
     try:
-        model, _, _ = open_clip.create_model_and_transforms(architecture, pretrained=tag)
+        model, _, _ = open_clip.create_model_and_transforms(architecture, pretrained=tag, weights_only=True)
         config = open_clip.get_model_config(architecture)
     except Exception as error:  # of a dozen kinds: the hub's, requests', open_clip's own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

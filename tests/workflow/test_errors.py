@@ -50,6 +50,13 @@ def test_a_key_that_stands_twice(tmp_path: Path) -> None:
     clear(done, f"{path} is no valid YAML: line 4, column 1: the key seed stands twice")
 
 
+def test_a_model_that_is_not_fetched_stops_its_training_and_not_the_harvest() -> None:
+    config = {**BASE, "train": {"experiments": {"main": {"recipe": "finetune", "pretrained": "local-dir:models/none"}}}}
+    clear(snakemake(config, "-n"), "error: there is no model in models/none", "python scripts/fetch_model.py")
+    harvest = snakemake(config, "-n", "results/test-errors/dataset/manifest.parquet")
+    assert harvest.returncode == 0, harvest.stdout
+
+
 def test_too_many_batches() -> None:
     lanes = {"web": {"batches": 100}, "a": {"batches": 1, "hosts": ["a.org"]}}
     clear(snakemake({**BASE, "download": {"lanes": lanes}}, "-n"), "asks for 101 batches in all; at most 100")

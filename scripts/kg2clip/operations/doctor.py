@@ -126,7 +126,7 @@ def check_recipes(config: Settings) -> Iterator[Finding]:
     """Every experiment's recipe can be read, and a model that it starts from is here."""
     for experiment in config["train"]["experiments"]:
         try:
-            recipe.load(config, experiment)
+            recipe.start_files(recipe.load(config, experiment), Path("results", config["project"], "models"))
         except UserError as failure:
             yield error(f"experiment {experiment}", str(failure))
 

@@ -20,11 +20,11 @@ from kg2clip.device import quiet
 from kg2clip.errors import UserError
 from kg2clip.files import atomic_path, write_json
 from kg2clip.train.loss import SIGMOID
-from kg2clip.train.recipe import CONFIG, Recipe
+from kg2clip.train.recipe import CONFIG, WEIGHTS, NoStartError, Recipe
 
-WEIGHTS = "open_clip_model.safetensors"
 SIGLIP_SCALE, SIGLIP_BIAS = math.log(10), -10.0  # the logit scale and bias that SigLIP begins with (arXiv 2303.15343)
 FETCHED = (("vision_cfg", "timm_model_pretrained"), ("text_cfg", "hf_model_name"), ("text_cfg", "hf_tokenizer_name"))
+TOKENS = 49408  # of open_clip's SimpleTokenizer, which is OpenAI's
 TRAINING_COST = 3  # forward and backward pass together cost three forward passes
 
 
@@ -62,6 +62,8 @@ def create(recipe: Recipe) -> CLIP | CustomTextCLIP:
             raise UserError(f"the recipe's model asks for {key}, which is fetched from the internet; choose another")
     if "multimodal_cfg" in config:
         raise UserError("the recipe's model has a text decoder (CoCa), which this trainer does not train")
+    if (words := config["text_cfg"].get("vocab_size", TOKENS)) < TOKENS:
+        raise UserError(f"the recipe's model reads {words} tokens; CLIP's tokenizer writes {TOKENS} (vocab_size)")
     build = CustomTextCLIP if config.pop("custom_text", False) else CLIP
     try:
         return build(**config, output_dict=False)
@@ -75,11 +77,12 @@ def load_start(model: torch.nn.Module, folder: Path) -> None:
     Position embeddings are resized to the model's picture size and context length, as open_clip does it.
 
     Raises:
-        UserError: there are no weights, or they are another architecture's.
+        NoStartError: there are no weights.
+        UserError: they are another architecture's.
     """
     weights = folder / WEIGHTS
     if not weights.is_file():
-        raise UserError(no_start(folder))
+        raise NoStartError(folder)
     try:
         with quiet():
             missing, unknown = load_checkpoint(model, str(weights), strict=False)
@@ -93,14 +96,6 @@ def load_start(model: torch.nn.Module, folder: Path) -> None:
             f"{weights} can't be the start of this recipe's model: weights of another architecture "
             f"({', '.join([*missing, *unknown][:3])} ...)"
         )
-
-
-def no_start(folder: Path) -> str:
-    """What to type where the model that a recipe starts from is not there."""
-    return (
-        f"there is no {folder / WEIGHTS}, which the recipe starts from. Fetch it, for example with: "
-        f"python scripts/fetch_model.py hf-hub:imageomics/bioclip {folder}"
-    )
 
 
 def weight_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from kg2clip.identifiers import stable_hash
 from kg2clip.settings import ROOT, Settings, explain, mistakes, read_yaml
 
 RECIPES = ROOT / "config" / "recipes"
-CONFIG = "open_clip_config.json"  # of a model folder
+CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"  # of a model folder
 # OpenAI's values, which open_clip takes where a model says none.
 OPENAI_MEAN, OPENAI_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 
@@ -36,7 +36,11 @@ def _or_null(rule: dict[str, Any]) -> dict[str, Any]:
 KEYS: dict[str, dict[str, Any]] = {
     "pretrained": _or_null({"type": "string", "pattern": "^(local-dir|experiment):."}),
     "model": {"type": "string"},
-    "model_cfg": {"type": "object", "required": ["embed_dim", "vision_cfg", "text_cfg"]},
+    "model_cfg": {
+        "type": "object",
+        "required": ["embed_dim", "vision_cfg", "text_cfg"],
+        "properties": {"embed_dim": _POSITIVE, "vision_cfg": {"type": "object"}, "text_cfg": {"type": "object"}},
+    },
     "image_size": _POSITIVE,
     "image_mean": _RGB,
     "image_std": _RGB,
@@ -83,6 +87,17 @@ HOW = ("micro_batch", "grad_checkpointing", "compile")
 # What a model that training starts from says of itself, where the recipe says nothing.
 _INHERITED = ("image_size", "image_mean", "image_std", "context_length")
 LOCAL, EXPERIMENT = "local-dir:", "experiment:"
+
+
+class NoStartError(UserError):
+    """The model that a recipe starts from is not on this machine: nothing but its training has to wait for that."""
+
+    def __init__(self, folder: Path) -> None:
+        """Say what to type to get a model into `folder`."""
+        super().__init__(
+            f"there is no model in {folder} ({CONFIG}, {WEIGHTS}), which a recipe starts from. Fetch one, for example "
+            f"with: python scripts/fetch_model.py hf-hub:imageomics/bioclip {folder}"
+        )
 
 
 @dataclass(frozen=True)
@@ -138,7 +153,7 @@ class Recipe:
 
     def total_steps(self, pictures: int) -> int:
         """Optimiser steps of the run over a dataset of `pictures`; each sees `batch_size` of them."""
-        return self.steps if self.steps is not None else round(self.epochs * pictures / self.batch_size)
+        return self.steps if self.steps is not None else max(1, round(self.epochs * pictures / self.batch_size))
 
     def warmup(self, pictures: int) -> int:
         """Steps over which the learning rate rises."""
@@ -188,9 +203,41 @@ def load(settings: Settings, experiment: str, folder: Path = RECIPES) -> Recipe:
     """Read the recipe of an experiment and put the experiment's own keys in place of the recipe's.
 
     Raises:
-        UserError: no such experiment or recipe, an unknown key, a value out of its limits, no such model to start from.
+        UserError: no such experiment or recipe, an unknown key, a value out of its limits.
+        NoStartError: there is no such model to start from.
     """
     return _load(settings, experiment, folder, ())
+
+
+def load_or_error(settings: Settings, experiment: str) -> Recipe | NoStartError:
+    """The recipe of an experiment, or what to type where the model that it starts from is not there.
+
+    Raises:
+        UserError: as `load`, for any other mistake.
+    """
+    try:
+        return load(settings, experiment)
+    except NoStartError as error:
+        return error
+
+
+def start_files(recipe: Recipe | NoStartError, models: Path) -> list[Path]:
+    """The weights that training starts from; none for fresh ones.
+
+    Args:
+        recipe: as `load_or_error` gives it.
+        models: where the experiments' models lie.
+
+    Raises:
+        NoStartError: they are not there, and no experiment makes them.
+    """
+    if isinstance(recipe, NoStartError):
+        raise recipe
+    if (folder := recipe.start(models)) is None:
+        return []
+    if not str(recipe.pretrained).startswith(EXPERIMENT) and not (folder / WEIGHTS).is_file():
+        raise NoStartError(folder)
+    return [folder / WEIGHTS]
 
 
 def _load(settings: Settings, experiment: str, folder: Path, behind: tuple[str, ...]) -> Recipe:
@@ -243,10 +290,12 @@ def _inherited(settings: Settings, start: str, folder: Path, behind: tuple[str, 
         size = model["vision_cfg"].get("image_size", 224)
         values = {"model_cfg": model, "image_size": size[0] if isinstance(size, list) else size}
         values["context_length"] = model["text_cfg"].get("context_length", 77)
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError:
+        raise NoStartError(path.parent) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
-            f"there is no model in {path.parent}, which a recipe starts from. Fetch one, for example with: "
-            f"python scripts/fetch_model.py hf-hub:imageomics/bioclip {path.parent}"
+            f"{path} is no open_clip config (model_cfg with vision_cfg and text_cfg), so a recipe can't start from it. "
+            f"Fetch the model again into another folder: python scripts/fetch_model.py hf-hub:OWNER/NAME FOLDER"
         ) from None
     values["image_mean"] = preprocess.get("mean") or OPENAI_MEAN
     values["image_std"] = preprocess.get("std") or OPENAI_STD

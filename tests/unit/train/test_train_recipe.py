@@ -89,10 +89,46 @@ def test_a_start_says_what_the_model_is(public: Path) -> None:
 
 def test_a_start_that_is_not_there_or_has_no_beginning_is_told() -> None:
     config = make_config(pretrained="local-dir:models/none")
-    with pytest.raises(UserError, match=r"no model in models/none, .* python scripts/fetch_model\.py hf-hub:"):
+    with pytest.raises(UserError, match=r"no model in models/none .* python scripts/fetch_model\.py hf-hub:"):
         recipes.load(config, "tiny")
     with pytest.raises(UserError, match="tiny starts from tiny, which has no beginning"):
         recipes.load(make_config(pretrained="experiment:tiny"), "tiny")
+
+
+def test_a_model_that_is_not_there_stops_its_training_alone(public: Path) -> None:
+    config = make_config(pretrained="local-dir:models/none")
+    wanting = recipes.load_or_error(config, "tiny")
+    with pytest.raises(
+        recipes.NoStartError, match=r"no model in models/none .* python scripts/fetch_model\.py hf-hub:"
+    ):
+        recipes.start_files(wanting, Path("models"))
+    with pytest.raises(UserError, match="wramup"):  # any other mistake is told at once
+        recipes.load_or_error(make_config(pretrained="local-dir:models/none", wramup=1), "tiny")
+    config["train"]["experiments"]["tiny"]["pretrained"] = f"local-dir:{public}"
+    half = recipes.load_or_error(config, "tiny")
+    with pytest.raises(recipes.NoStartError):  # its config, without weights
+        recipes.start_files(half, Path("models"))
+    (public / recipes.WEIGHTS).touch()
+    assert recipes.start_files(half, Path("models")) == [public / recipes.WEIGHTS]
+    config["train"]["experiments"]["second"] = {"recipe": "demo", "pretrained": "experiment:tiny"}
+    second = recipes.load_or_error(config, "second")
+    assert recipes.start_files(second, Path("made")) == [Path("made/tiny") / recipes.WEIGHTS]  # made by the workflow
+    assert recipes.start_files(recipes.load_or_error(make_config(), "tiny"), Path("models")) == []
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{", '{"model_cfg": {"vision_cfg": 3, "text_cfg": {}}}', '{"model_cfg": null}']
+)
+def test_a_start_whose_config_is_none_is_told(content: str, public: Path) -> None:
+    (public / recipes.CONFIG).write_text(content)
+    with pytest.raises(UserError, match="is no open_clip config") as told:
+        recipes.load(make_config(pretrained=f"local-dir:{public}"), "tiny")
+    assert not isinstance(told.value, recipes.NoStartError)
+
+
+def test_a_run_has_a_step_at_least() -> None:
+    assert recipes.load(make_config(steps=None, epochs=0.01), "tiny").total_steps(10) == 1
+    assert recipes.load(make_config(steps=0), "tiny").total_steps(10) == 0  # said so: a baseline of chance
 
 
 def test_batches_shrink_to_the_dataset() -> None:
