@@ -22,7 +22,8 @@ try:
     config.update(checked.complete(dict(config), source))
     # Read at once: a mistake in a recipe is told now, not after the harvest.
     RECIPES = {
-        name: recipes.load(config, name) for name in config["train"]["experiments"]
+        name: recipes.load_or_error(config, name)
+        for name in config["train"]["experiments"]
     }
 except UserError as error:
     sys.exit(
@@ -50,6 +51,8 @@ EXPERIMENTS = list(RECIPES)
 BASELINES = config["evaluate"]["baselines"]
 MODELS = [*EXPERIMENTS, *BASELINES]  # all that is evaluated
 BENCHMARKS = config["evaluate"]["benchmarks"]
+OWN = checked.own_sets(config)
+EVALUATED = [*BENCHMARKS, *OWN]
 
 
 wildcard_constraints:
@@ -115,9 +118,16 @@ def test_set(wildcards):
 
 
 def start_of(experiment):
-    """The weights that an experiment starts from: another experiment's, a model folder's, or none."""
-    folder = RECIPES[experiment].start(Path(f"results/{config['project']}/models"))
-    return [folder / "open_clip_model.safetensors"] if folder else []
+    """The weights that an experiment starts from: another experiment's, a model folder's, or none.
+
+    A model that is not there stops runs that shall train; one that only harvests goes on without it.
+    """
+    try:
+        return recipes.start_files(
+            RECIPES[experiment], Path(f"results/{config['project']}/models")
+        )
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def grows(amount):
@@ -169,14 +179,16 @@ def targets():
         *expand(rules.fit_pictures.output, batch=FITTED),
         *expand(rules.train_model.output, experiment=EXPERIMENTS),
         *expand(rules.evaluate_model.output, experiment=MODELS, benchmark=BENCHMARKS),
+        *(expand(rules.evaluate_own.output, experiment=MODELS) if OWN else []),
         *expand(rules.search_images.output, search=SEARCHES),
         *rules.export_entities.output,
         *rules.build_queries.output,
         *rules.merge_candidates.output,
         *rules.decide_pictures.output,
-        *(rules.gather_scores.output if BENCHMARKS else []),
+        *(rules.gather_scores.output if EVALUATED else []),
         *(rules.score_against_truth.output if "mirror" in config else []),
         *rules.make_report.output,
+        *expand(rules.write_card.output, experiment=EXPERIMENTS),
     ]
 
 

@@ -32,12 +32,43 @@ rule evaluate_model:
         " --decisions {input.decisions} --output {output.predictions} --threads {threads} --provenance {output.provenance} > {log} 2>&1"
 
 
+rule evaluate_own:
+    input:
+        model=model_files,
+        dataset="<results>/dataset/manifest.parquet",
+        entities="<results>/knowledge/entities.parquet",
+    output:
+        names="<results>/evaluation/{experiment}/own.parquet",
+        texts="<results>/evaluation/{experiment}/own-texts.parquet",
+        provenance="<results>/provenance/evaluate_own.{experiment}.json",
+    log:
+        "<logs>/evaluate_own.{experiment}.log",
+    benchmark:
+        "<benchmarks>/evaluate_own.{experiment}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 4
+    resources:
+        mem_mb=grows(16000),
+        runtime=grows(240),
+    params:
+        settings=settings("evaluate_own"),
+        code=code("evaluate_own"),
+        model=model_name,
+    shell:
+        "python scripts/evaluate_own.py --model {params.model} --dataset {input.dataset} --entities {input.entities}"
+        " --names {output.names} --texts {output.texts} --threads {threads} --provenance {output.provenance} > {log} 2>&1"
+
+
+ruleorder: evaluate_own > evaluate_model
+
+
 rule gather_scores:
     input:
         predictions=expand(
             "<results>/evaluation/{experiment}/{benchmark}.parquet",
             experiment=MODELS,
-            benchmark=BENCHMARKS,
+            benchmark=EVALUATED,
         ),
     output:
         scores="<results>/evaluation/scores.parquet",

@@ -1,4 +1,4 @@
-# Stage report. In: the tables of all stages. Out: one page that a person reads.
+# Stage report. In: the tables of all stages. Out: one page that a person reads, and a card for each model.
 
 
 rule make_report:
@@ -19,9 +19,9 @@ rule make_report:
         predictions=expand(
             "<results>/evaluation/{experiment}/{benchmark}.parquet",
             experiment=MODELS,
-            benchmark=BENCHMARKS,
+            benchmark=EVALUATED,
         ),
-        scores=rules.gather_scores.output[:3] if BENCHMARKS else [],
+        scores=rules.gather_scores.output[:3] if EVALUATED else [],
         truth=(
             ["<results>/mirror/scores.parquet", "<results>/mirror/misses.parquet"]
             if "mirror" in config
@@ -46,3 +46,31 @@ rule make_report:
     shell:
         "python scripts/make_report.py --results {params.results} --output {output.page}"
         " --provenance {output.provenance} > {log} 2>&1"
+
+
+rule write_card:
+    input:
+        metrics="<results>/models/{experiment}/metrics.json",
+        graph="<results>/provenance/export_entities.json",
+        scores=rules.gather_scores.output.scores if EVALUATED else [],
+    output:
+        card="<results>/models/{experiment}/README.md",
+        provenance="<results>/provenance/write_card.{experiment}.json",
+    log:
+        "<logs>/write_card.{experiment}.log",
+    benchmark:
+        "<benchmarks>/write_card.{experiment}.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(30),
+    params:
+        settings=settings("write_card"),
+        code=code("write_card"),
+        scores=lambda wildcards, input: (
+            f"--scores {input.scores}" if EVALUATED else ""
+        ),
+    shell:
+        "python scripts/write_card.py --metrics {input.metrics} --graph {input.graph} {params.scores}"
+        " --output {output.card} --provenance {output.provenance} > {log} 2>&1"

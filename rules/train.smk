@@ -8,7 +8,6 @@ rule train_model:
     output:
         model_config="<results>/models/{experiment}/open_clip_config.json",
         weights="<results>/models/{experiment}/open_clip_model.safetensors",
-        card="<results>/models/{experiment}/README.md",
         metrics="<results>/models/{experiment}/metrics.json",
         provenance="<results>/provenance/train_model.{experiment}.json",
     log:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from kg2clip import device, tables
+from kg2clip import device, settings, tables
 from kg2clip.errors import UserError, run_program
 from kg2clip.evaluate.contact import Answer, write_sheet, write_table
 from kg2clip.evaluate.model import BATCH, Model
@@ -65,11 +65,16 @@ def main() -> None:
 def fitted_temperature(model: Path, form: str) -> float | None:
     """The median of the temperatures that the model's evaluation fitted for a form of names; None without one."""
     model = model.resolve()
-    found: list[float] = []
-    for table in sorted((model.parent.parent / "evaluation" / model.name).glob("*.parquet")):
-        rows = tables.read(table, ["nameForm", "temperature"]).group_by(["nameForm", "temperature"]).aggregate([])
-        found += [row["temperature"] for row in rows.to_pylist() if row["nameForm"] == form and row["temperature"]]
-    return median(found) if found else None
+    found: dict[bool, list[float]] = {True: [], False: []}  # of the dataset's own test; of others, which count first
+    for path in sorted((model.parent.parent / "evaluation" / model.name).glob("*.parquet")):
+        table = tables.read(path)
+        if "temperature" not in table.column_names:
+            continue  # of captions
+        rows = table.group_by(["nameForm", "temperature"]).aggregate([]).to_pylist()
+        own = path.stem in settings.OWN
+        found[own] += [row["temperature"] for row in rows if row["nameForm"] == form and row["temperature"]]
+    temperatures = found[False] or found[True]
+    return median(temperatures) if temperatures else None
 
 
 def describe(answers: Sequence[Answer], taxa: int, arguments: argparse.Namespace) -> str:

@@ -2,8 +2,8 @@
 
 In: dataset/manifest.parquet with its shards beside it, and an experiment of the config (its recipe and its own keys).
 Out: models/{experiment}/ with open_clip_config.json and open_clip_model.safetensors (open_clip loads the folder as
-`local-dir:`), README.md (the model card) and metrics.json. Undeclared beside them: checkpoints/, from which the same
-command goes on in mid-epoch, and the running log training.jsonl with tensorboard/.
+`local-dir:`) and metrics.json. Undeclared beside them: checkpoints/, from which the same command goes on in mid-epoch,
+and the running log training.jsonl with tensorboard/.
 
 With --processes it starts itself that many times, one a GPU, as `torchrun --nproc-per-node N train_model.py ...` does.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,13 @@ import torch
 
 from kg2clip import device, provenance, settings
 from kg2clip.errors import UserError, run_program
-from kg2clip.files import only_writer, sha256_file, write_json, write_text
+from kg2clip.files import only_writer, sha256_file, write_json
 from kg2clip.identifiers import stable_hash
-from kg2clip.train import card, loop, model
+from kg2clip.train import loop, model
 from kg2clip.train import recipe as recipes
 from kg2clip.train.checkpoints import Checkpoints
 from kg2clip.train.data import Pieces, Samples
+from kg2clip.train.metrics import metrics
 from kg2clip.train.world import World, from_environment, joined
 
 SECTIONS = ("seed", "train.experiments", "train.recipe_version")
@@ -136,12 +136,12 @@ def start_hash(folder: Path) -> str:
     """The hash of the weights that training starts from.
 
     Raises:
-        UserError: there are none.
+        NoStartError: there are none.
     """
     try:
-        return sha256_file(folder / model.WEIGHTS)[:20]
+        return sha256_file(folder / recipes.WEIGHTS)[:20]
     except FileNotFoundError:
-        raise UserError(model.no_start(folder)) from None
+        raise recipes.NoStartError(folder) from None
 
 
 def write_model(
@@ -155,11 +155,8 @@ def write_model(
     """Write the declared outputs of a finished run."""
     folder, experiment, where = arguments.output, arguments.experiment, run.machine.device
     model.export(run.model, run.recipe, folder)
-    hashes = {**hashes, "weightsSHA256": sha256_file(folder / model.WEIGHTS)}
-    facts = card.metrics(experiment, run, len(samples), samples.text_mix(), hashes)
-    told = f"{card.processor(where)} ({platform.machine()}, {run.world.size} processes of {threads} threads)"
-    write_text(folder / "README.md", card.model_card(facts, run.recipe, told, samples.licenses, samples.sources))
-    write_json(folder / "metrics.json", facts)
+    hashes = {**hashes, "weightsSHA256": sha256_file(folder / recipes.WEIGHTS)}
+    write_json(folder / "metrics.json", metrics(experiment, run, samples, hashes, threads))
     seen = run.steps * run.recipe.batch_size
     counts = {"pictures": len(samples), "steps": run.steps, "samplesSeen": seen, "licenses": samples.licenses}
     provenance.write(

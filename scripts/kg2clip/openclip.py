@@ -16,7 +16,8 @@ from kg2clip.errors import UserError
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 CONFIG = "open_clip_config.json"
-WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # as open_clip looks for them
+WEIGHTS = "open_clip_model.safetensors"
+PICKLED = (".bin", ".pt", ".pth", ".ckpt")  # weights in Python's pickle, which may run a stranger's code
 
 
 def resolve(name: str) -> tuple[str, str | None]:
@@ -30,13 +31,13 @@ def resolve(name: str) -> tuple[str, str | None]:
     """
     path = Path(name.removeprefix(FOLDER))
     if path.is_dir():
-        if not any((path / file).is_file() for file in WEIGHTS):  # open_clip would go on with random weights
-            raise UserError(f"{path} holds no weights ({WEIGHTS[0]}); train the model again, or name another folder")
+        if not (path / WEIGHTS).is_file():  # open_clip would go on with random weights, or unpickle what is there
+            raise UserError(f"{path} holds no weights ({WEIGHTS}){_pickled(path)}")
         return f"{FOLDER}{path}", None
     if name.startswith(HUB):
         repository = name.removeprefix(HUB)
         _require(name, repository, [CONFIG])
-        _require(name, repository, WEIGHTS)
+        _require(name, repository, [WEIGHTS])
         return name, None
     architecture, slash, tag = name.rpartition("/")
     if not slash or architecture not in open_clip.list_models():
@@ -45,21 +46,31 @@ def resolve(name: str) -> tuple[str, str | None]:
     if not config:
         known = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none"
         raise UserError(f"{name} is no model: open_clip has no weights {tag} of {architecture}; it has: {known}")
-    if place := config.get("hf_hub"):
-        # OWNER/NAME/ or OWNER/NAME/file; open_clip looks for a safetensors of the same name first.
-        repository, _, file = place.rpartition("/")
-        _require(name, repository, [str(PurePosixPath(file).with_suffix(".safetensors")), file] if file else WEIGHTS)
+    # OWNER/NAME/ or OWNER/NAME/file, of which open_clip takes a safetensors of the same or the usual name first.
+    # Without one it would fetch a pickle from an address, which HF_HUB_OFFLINE does not forbid.
+    repository, _, file = str(config.get("hf_hub") or "").rpartition("/")
+    _require(name, repository, [WEIGHTS, str(PurePosixPath(file or WEIGHTS).with_suffix(".safetensors"))])
     return architecture, tag
 
 
-def _require(name: str, repository: str, files: list[str] | tuple[str, ...]) -> None:
+def _pickled(folder: Path) -> str:
+    """What to do with a folder without safe weights."""
+    if found := next((file.name for file in sorted(folder.iterdir()) if file.suffix in PICKLED), None):
+        return (
+            f", only a pickle ({found}), which could run code of whoever made it and is not read. Ask for safetensors, "
+            "or fetch the model with scripts/fetch_model.py, which reads nothing but numbers and writes safetensors"
+        )
+    return "; train the model again, or name another folder"
+
+
+def _require(name: str, repository: str, files: list[str]) -> None:
     if not constants.HF_HUB_OFFLINE:
         return
-    if not any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
+    if not repository or not any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
         folder = "models/" + (repository.rpartition("/")[2] if name.startswith(HUB) else name.replace("/", "-"))
         raise UserError(
-            f"{name} is not on this machine, and a run fetches no model by itself. Where there is internet, type: "
-            f"python scripts/fetch_model.py {name} {folder}; then write {folder} in place of {name}"
+            f"{name} is not on this machine as safetensors, and a run fetches no model by itself. Where there is "
+            f"internet, type: python scripts/fetch_model.py {name} {folder}; then write {folder} in place of {name}"
         )
 
 

@@ -37,6 +37,8 @@ ENVIRONMENT = "KG2CLIP_CONFIG"
 MAX_BATCHES = 100  # design 6.1: a small graph of jobs
 MAX_VALUES, MAX_DEPTH = 100_000, 50  # a few lines of YAML with anchors can stand for billions of values
 LARGEST = 2**53  # whole numbers beyond it are none in JSON, Parquet and DuckDB
+OWN_TEXTS = "own-texts"
+OWN = ("own", OWN_TEXTS)  # evaluation sets: held-out pictures of the dataset by the names, and by the texts
 SEED = "-seed"  # between an experiment's name and the number of its seed, from the second on
 KINDS = {
     "string": "text",
@@ -183,6 +185,11 @@ def repeated(experiment: str, experiments: Container[str]) -> str:
     """The experiment of which another is a repetition with a further seed (main for main-seed2); else itself."""
     first, _, number = experiment.rpartition(SEED)
     return first if number.isdigit() and first in experiments else experiment
+
+
+def own_sets(settings: Settings) -> tuple[str, ...]:
+    """The evaluation sets that a dataset gives by itself; none where it holds no picture out for test."""
+    return OWN if settings["evaluate"]["own"] and settings["dataset"]["test_share"] > 0 else ()
 
 
 @cache
@@ -403,6 +410,8 @@ def _check_relations(settings: Settings) -> list[str]:
         messages.append(
             f"evaluate.baselines: {', '.join(both)} is a training experiment too; name the baseline otherwise"
         )
+    if taken := sorted(set(OWN) & set(evaluate["benchmarks"])):
+        messages.append(f"evaluate.benchmarks: {', '.join(taken)} is the name of the dataset's own test (evaluate.own)")
     if unknown := sorted(set(evaluate["published"]) - set(evaluate["benchmarks"])):
         messages.append(f"evaluate.published: {', '.join(unknown)} is none of evaluate.benchmarks")
     if evaluate["published"]:

@@ -26,6 +26,7 @@ class SmallRun:
         config["mirror"].update(MIRROR)
         config["train"]["experiments"] = {"main": STEPS, "untrained": {**STEPS, "steps": 0}}
         config["train"]["checkpoint_seconds"] = 1
+        config["evaluate"]["own"] = False  # two programs more; the demo runs them
         config.update(changes)
         self.config = ROOT / "results" / f"{project}.yaml"
         self.config.parent.mkdir(exist_ok=True)

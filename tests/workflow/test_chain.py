@@ -185,6 +185,15 @@ def test_a_deleted_file_is_made_again(undisturbed: SmallRun) -> None:
     assert tables.read(scores).equals(before)
 
 
+def test_the_datasets_own_test_is_evaluated_where_it_is_wanted(undisturbed: SmallRun) -> None:
+    wanted = undisturbed.config.with_name("test-own.yaml")
+    wanted.write_text(undisturbed.config.read_text().replace("own: false", "own: true"))
+    command = ["snakemake", "-n", "--configfile", str(wanted), "--replace-workflow-config", "--profile", "local"]
+    planned = subprocess.run([*command, "--nolock"], cwd=ROOT, env=surroundings(), capture_output=True, text=True)
+    jobs = {line.split()[1].rstrip(":") for line in planned.stdout.splitlines() if line.startswith("rule ")}
+    assert jobs == {"evaluate_own", "gather_scores", "make_report"}, planned.stdout + planned.stderr
+
+
 def test_why_names_a_changed_setting_and_what_follows(undisturbed: SmallRun) -> None:
     changed = undisturbed.config.with_name("test-why.yaml")
     changed.write_text(undisturbed.config.read_text().replace("min_side: 64", "min_side: 65"))

@@ -32,7 +32,9 @@ SLURM = {
     "pack_dataset": ("cpu", 0, 2, 16000, 240),
     "train_model": ("gpu", 1, 8, 64000, 1440),
     "evaluate_model": ("gpu", 1, 4, 32000, 240),
+    "evaluate_own": ("gpu", 1, 4, 32000, 240),
     "gather_scores": ("cpu", 0, 1, 8000, 60),
+    "write_card": ("cpu", 0, 1, 4000, 30),
     "make_report": ("cpu", 0, 1, 8000, 60),
 }
 OF_THE_MIRROR = {"score_against_truth"}

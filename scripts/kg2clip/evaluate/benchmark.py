@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,11 +74,15 @@ def load(folder: Path) -> Benchmark:
     if is_retrieval(folder):
         return Benchmark(folder, 0, {}, _with_test(folder, splits), [], [], retrieval=True)
     try:
-        listed = _lines((folder / "classnames.txt").read_text(encoding="utf-8"))
+        listed = _lines((folder / "classnames.txt").read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{folder} is no benchmark: it has no classnames.txt") from None
-    names, ranks, entities = _names(folder, listed)
-    return Benchmark(folder, len(listed), names, _with_test(folder, splits), ranks, entities)
+    except UnicodeDecodeError:
+        raise UserError(f"{folder / 'classnames.txt'} is no text in UTF-8; save it anew in UTF-8") from None
+    if not any(listed):
+        raise UserError(f"{folder / 'classnames.txt'} names no class; it holds one name a line, in the order of labels")
+    told = _described(folder, listed)
+    return Benchmark(folder, len(listed), told.names, _with_test(folder, splits), told.ranks, told.entities)
 
 
 def is_retrieval(folder: Path) -> bool:
@@ -100,18 +104,22 @@ def _with_test(folder: Path, splits: tuple[str, ...]) -> tuple[str, ...]:
     return splits
 
 
-def _names(
-    folder: Path, listed: list[str]
-) -> tuple[dict[str, list[str | None]], list[dict[str, str]], list[str | None]]:
-    sidecar = folder / "classes.json"
-    if not sidecar.is_file():
-        return {"common": [name or None for name in listed]}, [{} for _ in listed], [None for _ in listed]
-    try:
-        classes = [{key: _text(each.get(key)) for key in CLASS_KEYS} for each in read_json(sidecar)]
-    except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"{sidecar} is no list of classes with scientificName and vernacularName ({error})") from None
-    if len(classes) != len(listed):
-        raise UserError(f"{sidecar} has {len(classes)} classes, but classnames.txt has {len(listed)} lines")
+@dataclass(frozen=True)
+class Described:
+    """What rows of classes.json say of the classes, in label order: the fields of a Benchmark of these names."""
+
+    names: dict[str, list[str | None]]
+    ranks: list[dict[str, str]]
+    entities: list[str | None]
+
+
+def describe(rows: Sequence[Mapping[str, str | None]]) -> Described:
+    """Names by form, groups of the main ranks, and entities of classes.
+
+    Args:
+        rows: CLASS_KEYS of each class, those that are known.
+    """
+    classes = [{key: (row.get(key) or "").strip() for key in CLASS_KEYS} for row in rows]
     ranks = [{rank: each[rank] for rank in RANKS if each[rank]} for each in classes]
     forms = [
         name_forms(each["scientificName"] or None, each["vernacularName"] or None, list(groups.values()))
@@ -121,11 +129,21 @@ def _names(
     if not any(names["common"]):
         del names["combined"]  # it would be the taxonomic form again
     named = {form: values for form, values in names.items() if any(values)}
-    return named, ranks, [each["entityID"] or None for each in classes]
+    return Described(named, ranks, [each["entityID"] or None for each in classes])
 
 
-def _text(value: str | None) -> str:
-    return (value or "").strip()
+def _described(folder: Path, listed: list[str]) -> Described:
+    sidecar = folder / "classes.json"
+    if not sidecar.is_file():
+        return Described({"common": [name or None for name in listed]}, [{} for _ in listed], [None for _ in listed])
+    try:
+        classes = read_json(sidecar)
+        described = describe(classes)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"{sidecar} is no list of classes with scientificName and vernacularName ({error})") from None
+    if len(classes) != len(listed):
+        raise UserError(f"{sidecar} has {len(classes)} classes, but classnames.txt has {len(listed)} lines")
+    return described
 
 
 def _lines(text: str) -> list[str]:
@@ -151,7 +169,7 @@ def _index(tar: Path, told: str) -> Iterator[Picture]:
     says: dict[str, str] = {}
     places: dict[str, tuple[int, int]] = {}
     try:
-        with tarfile.open(tar) as members:
+        with tarfile.open(tar, "r:") as members:  # a compressed one has no places to read at
             for member in members:
                 stem, _, ending = member.name.rpartition(".")
                 if ending == told and (content := members.extractfile(member)):

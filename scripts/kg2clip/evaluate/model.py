@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from kg2clip.evaluate.benchmark import Picture
 from kg2clip.evaluate.zeroshot import Classifier, Floats
 from kg2clip.progress import Progress
 
+MORE_MEMORY = "most likely for lack of memory or of /dev/shm; give the job more, or write a smaller train.workers"
 BATCH = 64  # pictures, or texts, in one pass
 
 
@@ -41,8 +42,9 @@ class Model:
                 self._tokenizer: Any = open_clip.get_tokenizer(architecture)
         except ImportError as error:  # some text towers are of Hugging Face's kind
             raise UserError(f"{name} needs a package that is not installed: pip install {error.name}") from None
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise UserError(f"{name} is no model that open_clip can load: {error}") from None
+        except Exception as error:  # of a dozen kinds, as many as a stranger's folder can have faults
+            reason = " ".join(str(error).split())[:500] or type(error).__name__
+            raise UserError(f"{name} is no model that open_clip can load: {reason}") from None
         self._model: Any = model.eval()
         self.preprocess, self._normalise = _split(preprocess)
         self.device = device
@@ -63,16 +65,21 @@ class Model:
         """Normalised embeddings, float32 [n, d].
 
         Raises:
-            UserError: a picture can't be decoded.
+            UserError: a picture can't be decoded, or a worker was killed.
         """
         loader = DataLoader(_Decoded(pictures, self.preprocess), batch_size=None, num_workers=workers)
         embedded: list[Floats] = []
-        with Progress(total=len(pictures), desc=name, unit="pictures") as bar:
-            for batch in loader:
-                if isinstance(batch, str):
-                    raise UserError(batch)
-                embedded.append(self.embed(batch))
-                bar.update(len(batch))
+        try:
+            with Progress(total=len(pictures), desc=name, unit="pictures") as bar:
+                for batch in loader:
+                    if isinstance(batch, str):
+                        raise UserError(batch)
+                    embedded.append(self.embed(batch))
+                    bar.update(len(batch))
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise UserError(f"a process that decodes pictures of {name} was killed: {MORE_MEMORY}") from None
         return np.concatenate(embedded)
 
     def embed_texts(self, texts: Sequence[str]) -> Floats:
@@ -136,16 +143,17 @@ class _Decoded(Dataset["torch.Tensor | str"]):
 
     def __getitem__(self, number: int) -> torch.Tensor | str:
         decoded = []
-        for picture, content in zip(self._batches[number], _contents(self._batches[number]), strict=True):
+        for picture in self._batches[number]:
             try:
-                with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as image:
+                with Image.open(io.BytesIO(_content(picture)), formats=("JPEG", "PNG", "WEBP")) as image:
                     decoded.append(self._preprocess(image))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            except FileNotFoundError:
+                return f"{picture.tar} is gone; put it back, or make it again"
+            except Exception as error:  # Pillow's decoders raise whatever a torn file makes them stumble over
                 return f"{picture.tar}: picture {picture.key} can't be decoded ({error}); mend or remove it"
         return torch.stack(decoded)
 
 
-def _contents(pictures: Sequence[Picture]) -> Iterator[bytes]:
-    for picture in pictures:
-        with picture.tar.open("rb", buffering=0) as file:
-            yield os.pread(file.fileno(), picture.size, picture.offset)
+def _content(picture: Picture) -> bytes:
+    with picture.tar.open("rb", buffering=0) as file:
+        return os.pread(file.fileno(), picture.size, picture.offset)

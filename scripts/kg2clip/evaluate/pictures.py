@@ -23,6 +23,10 @@ from kg2clip.evaluate.zeroshot import Classifier
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 THUMBNAIL = 176  # pixels
+THREADS = 8  # that decode
+MANY_PIXELS, LARGE = 30_000_000, (1024, 1024)
+MOST_PIXELS = 150_000_000  # half a gigabyte
+SLIM = 8  # sides beyond this ratio are cut, around the middle that the model looks at
 
 
 def find_pictures(folder: Path) -> list[Path]:
@@ -58,7 +62,7 @@ class Judge:
 
     def answers(self, paths: Sequence[Path], folder: Path) -> Iterator[Answer]:
         """What the model says of some pictures; those that can't be read say why."""
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(min(THREADS, len(os.sched_getaffinity(0)))) as pool:
             opened = list(pool.map(partial(open_picture, preprocess=self._model.preprocess), paths))
         tensors = [picture.tensor for picture in opened if isinstance(picture, Opened)]
         cosines = np.empty((0, len(self._taxa)), np.float32)
@@ -67,7 +71,7 @@ class Judge:
         chances = probabilities(cosines, self._scale)
         results = iter(zip(chances, self._tree.surest(chances, self._threshold), strict=True))
         for path, picture in zip(paths, opened, strict=True):
-            file = str(path.relative_to(folder))
+            file = os.fsencode(path.relative_to(folder)).decode("utf-8", "replace")  # a name may be no text
             if isinstance(picture, str):
                 yield Answer(file, remark=picture)
                 continue
@@ -89,16 +93,32 @@ def open_picture(path: Path, preprocess: Callable[[Image.Image], torch.Tensor]) 
     """A picture, upright and on white where it is transparent, or why it can't be read."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            picture = ImageOps.exif_transpose(image)
+            if image.width * image.height > MANY_PIXELS:
+                image.draft("RGB", LARGE)  # a JPEG can be decoded at an eighth of its size
+            if image.width * image.height > MOST_PIXELS:
+                return f"is too large: {image.width} x {image.height} pixels"
+            picture = _middle(ImageOps.exif_transpose(image))
+            if picture.mode.startswith("I;16"):  # Pillow would cut all above 255 off
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
             if picture.has_transparency_data:
                 picture = picture.convert("RGBA")
                 picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
             picture = picture.convert("RGB")
     except UnidentifiedImageError:
         return "is no picture that can be read"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"can't be read: {error}"
+    except Exception as error:  # Pillow's decoders raise whatever a torn file makes them stumble over
+        return f"can't be read: {' '.join(str(error).split()) or type(error).__name__}"
     tensor, buffer = preprocess(picture), io.BytesIO()
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     picture.save(buffer, "JPEG", quality=80)
     return Opened(tensor, buffer.getvalue())
+
+
+def _middle(picture: Image.Image) -> Image.Image:
+    """The middle of a very slim picture: enlarged to the model's height all of it would not fit the memory."""
+    width, height = picture.size
+    most = SLIM * min(width, height)
+    if max(width, height) <= most:
+        return picture
+    left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)
+    return picture.crop((left, top, left + min(width, most), top + min(height, most)))

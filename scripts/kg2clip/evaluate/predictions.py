@@ -19,6 +19,7 @@ from kg2clip.evaluate.probe import Probe, draw
 from kg2clip.evaluate.zeroshot import BEST, Classifier, Floats, best_labels
 
 CALIBRATED_ON = 2000  # pictures
+CALIBRATED_CELLS = 50_000_000  # their cosines with all classes: 200 MB
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def fitted(dev: Split, classifier: Classifier, scale: float) -> float | None:
     """The temperature fitted on the dev split, at most 2,000 pictures of it; None where it has none."""
     if not len(dev.labels):
         return None
-    some = slice(None, None, -(-len(dev.labels) // CALIBRATED_ON))
+    most = min(CALIBRATED_ON, max(1, CALIBRATED_CELLS // len(classifier.labels)))
+    some = slice(None, None, -(-len(dev.labels) // most))
     places = np.searchsorted(classifier.labels, dev.labels[some])
     return fit_temperature(classifier.cosines(dev.embedded[some]), places, scale)
 

@@ -17,7 +17,7 @@ from kg2clip.errors import UserError
 from kg2clip.evaluate.calibration import calibration_error
 from kg2clip.evaluate.comparisons import Answers, compare
 from kg2clip.identifiers import stable_hash
-from kg2clip.settings import Settings
+from kg2clip.settings import OWN, Settings
 
 METRICS = ("top1", "top5", "macro")
 RECALLS = {"r1": 1, "r5": 5, "r10": 10}  # retrieval: a right one among so many
@@ -88,10 +88,12 @@ def gather(files: Sequence[Path], config: Settings) -> Gathered:
     prompt_order, resamplings = list(config["evaluate"]["prompts"]), config["evaluate"]["bootstrap"]
     for path in sorted(files):
         table = tables.read(path)
+        experiment, benchmark = path.parent.name, path.stem
+        if not table.num_rows and benchmark in OWN:
+            continue  # a dataset of few pictures holds none out
         if not table.num_rows:
             raise UserError(f"{path} holds no prediction. Remove it and make it again with: snakemake {path}")
         found.predictions += table.num_rows
-        experiment, benchmark = path.parent.name, path.stem
         own_seed = int(stable_hash("bootstrap", config["seed"], benchmark, length=16), 16)
         about = {"experiment": experiment, "benchmark": benchmark}
         if "rank" in table.column_names:

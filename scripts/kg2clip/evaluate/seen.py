@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from kg2clip import tables
 from kg2clip.evaluate.benchmark import Benchmark
 
+TRAIN = "train"  # the split of the dataset that models see
+
 
 def seen_classes(benchmark: Benchmark, dataset: Path, entities: Path) -> list[bool | None]:
-    """For each class whether a picture of the dataset shows its entity; None where the graph does not know the class.
+    """For each class whether a picture that models train on shows its entity; None where the graph knows no such class.
 
     A class is found by its entityID, else by its scientific name where only one entity bears it.
     """
@@ -39,8 +40,10 @@ def met_pictures(decisions: Path, benchmark: str) -> set[str]:
 
 
 def _shown(dataset: Path) -> set[str]:
+    """The entities that pictures of the split train show: the others are held out, no model of ours has seen them."""
     shown: set[str] = set()
-    with pq.ParquetFile(dataset) as file:
-        for batch in file.iter_batches(columns=["entityIDs"]):
-            shown.update(batch["entityIDs"].flatten().unique().to_pylist())
+    tables.count(dataset)  # says when it is missing or torn
+    trained = ds.dataset(dataset).scanner(["entityIDs"], filter=ds.field("split") == TRAIN)
+    for batch in trained.to_batches():
+        shown.update(batch["entityIDs"].flatten().unique().to_pylist())
     return shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from kg2clip.errors import UserError
 from kg2clip.evaluate.names import RANKS, name_forms
 
 ROWS = 1024  # pictures summed over all groups at a time
+NAMED = {"scientificName", "vernacularName"}  # one of these columns a table of taxa must have
 COLUMNS = ["entityID", "scientificName", "vernacularName", "taxonRank", "ancestors"]
 
 
@@ -76,7 +78,9 @@ def _read(source: str) -> Iterator[Taxon]:
         raise UserError(f"{path} is no UTF-8 text; save it as CSV in UTF-8, one taxon a line") from None
     if ending in (".csv", ".tsv"):
         return _darwin_core(path, content)
-    names = (line.strip() for line in content.split("\n"))
+    names = [line.strip() for line in content.split("\n")]
+    if NAMED & set(names[:1]):  # a list with the head of a table's column
+        return _darwin_core(path, content)
     return (Taxon(name, name, None, None) for name in names if name and not name.startswith("#"))
 
 
@@ -90,13 +94,16 @@ def _taxon(row: Mapping[str, Any], above: tuple[Taxon, ...] = ()) -> Taxon:
 
 
 def _darwin_core(path: Path, content: str) -> Iterator[Taxon]:
-    lines = content.splitlines()
-    header = lines[0] if lines else ""
-    rows = csv.DictReader(lines, delimiter=max(",;\t", key=header.count))
-    if not {"scientificName", "vernacularName"} & set(rows.fieldnames or ()):
+    header, _, _ = content.partition("\n")
+    table = csv.reader(io.StringIO(content, newline=""), delimiter=max(",;\t", key=header.count))
+    try:
+        head, *lines = [[cell.strip() for cell in line] for line in table] or [[]]
+    except csv.Error as error:
+        raise UserError(f"{path} is no table that can be read ({error}); save it as CSV in UTF-8") from None
+    if not NAMED & set(head):
         raise UserError(f"{path} has no column scientificName or vernacularName in its first line")
-    for row in rows:
-        cells = {key: value.strip() for key, value in row.items() if isinstance(value, str) and value.strip()}
+    for row in (dict(zip(head, line, strict=False)) for line in lines):
+        cells = {key: value for key, value in row.items() if value}
         scientific, common = cells.get("scientificName"), cells.get("vernacularName")
         if not (name := scientific or common):
             continue

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from kg2clip.download.lanes import batch_names, leftover_names, leftovers_name
 from kg2clip.search.order import searches
-from kg2clip.settings import Settings
+from kg2clip.settings import Settings, own_sets
 
 DATASET = ("manifest.parquet", "croissant.json", "README.md", "attribution.csv")
 SCORES = ("scores", "groups", "comparisons")
-MODEL = ("open_clip_config.json", "open_clip_model.safetensors", "README.md", "metrics.json")
+MODEL = ("open_clip_config.json", "open_clip_model.safetensors", "metrics.json")
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,19 @@ def steps(config: Settings) -> Iterator[Step]:
     experiments, benchmarks = config["train"]["experiments"], config["evaluate"]["benchmarks"]
     for experiment in experiments:
         yield Step(f"train_model.{experiment}", tuple(f"models/{experiment}/{name}" for name in MODEL))
+    own = own_sets(config)
     for model in (*experiments, *config["evaluate"]["baselines"]):
         for benchmark in benchmarks:
             yield Step(f"evaluate_model.{model}.{benchmark}", (f"evaluation/{model}/{benchmark}.parquet",))
-    if benchmarks:
+        if own:
+            yield Step(f"evaluate_own.{model}", tuple(f"evaluation/{model}/{name}.parquet" for name in own))
+    if benchmarks or own:
         yield Step("gather_scores", tuple(f"evaluation/{name}.parquet" for name in SCORES))
     if "mirror" in config:
         yield Step("score_against_truth", ("mirror/scores.parquet", "mirror/misses.parquet"))
     yield Step("make_report", ("report/index.html",))
+    for experiment in experiments:
+        yield Step(f"write_card.{experiment}", (f"models/{experiment}/README.md",))
 
 
 def tables(config: Settings, folder: Path) -> list[Path]:

@@ -27,7 +27,7 @@ from kg2clip.files import read_json, sha256_bytes, sha256_file
 from kg2clip.operations import declared
 from kg2clip.operations.findings import Finding, error, ok, warning
 from kg2clip.progress import Progress
-from kg2clip.settings import Settings
+from kg2clip.settings import Settings, own_sets
 from kg2clip.train import recipe
 
 Row = Mapping[str, Any]
@@ -406,7 +406,7 @@ def check_scores(run: Run) -> Iterator[Finding]:
     files = [
         run.folder / "evaluation" / model / f"{benchmark}.parquet"
         for model in (*run.config["train"]["experiments"], *evaluate["baselines"])
-        for benchmark in evaluate["benchmarks"]
+        for benchmark in (*evaluate["benchmarks"], *own_sets(run.config))
     ]
     made = gather(files, run.config)
     for table, rows, schema in (

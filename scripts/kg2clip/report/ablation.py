@@ -17,6 +17,8 @@ from kg2clip import settings
 from kg2clip.report.accuracy import Score
 from kg2clip.report.results import Results
 
+SHARE = "picture_share"  # the recipe's key that cost curves are made with
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -40,6 +42,7 @@ class Effect:
     flops: float
     top1: Estimate
     difference: Estimate | None  # to the first experiment of the config; None for itself
+    curve: str = ""  # equal for experiments that differ in their share of the pictures only
 
 
 def measure(results: Results, scores: Sequence[Score]) -> tuple[Effect, ...]:
@@ -72,6 +75,7 @@ def measure(results: Results, scores: Sequence[Score]) -> tuple[Effect, ...]:
                         facts.get("flops") or 0,
                         estimate(own),
                         None if group == first or not values[first] else difference(own, values[first]),
+                        ", ".join(f"{key} {value}" for key, value in experiments[group].items() if key != SHARE),
                     )
                 )
     return tuple(effects)

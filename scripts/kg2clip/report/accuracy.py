@@ -15,6 +15,7 @@ from kg2clip import tables
 from kg2clip.errors import UserError
 from kg2clip.files import read_json
 from kg2clip.report.results import Results, Row, check_columns
+from kg2clip.settings import OWN, OWN_TEXTS
 
 SHOWN_CLASSES = 10  # at each end
 SHOWN_PAIRS = 15
@@ -29,14 +30,15 @@ class Score:
     name_form: str
     prompts: str
     pictures: int
-    classes: int
+    classes: int  # of which test has pictures
     metrics: dict[str, Row]  # as in tables.SCORES: value, low, high
     dev_top1: float | None
+    candidates: int  # classes to choose among
 
     @property
     def chance(self) -> float:
         """Top-1 of guessing evenly among the classes."""
-        return 1 / self.classes
+        return 1 / self.candidates
 
     @property
     def is_probe(self) -> bool:
@@ -179,25 +181,38 @@ def _grid(rows: Sequence[Row], results: Results) -> tuple[GridRow, ...]:
 def _scores(rows: Sequence[Row], results: Results) -> tuple[Score, ...]:
     scores = []
     for benchmark, folder in results.benchmarks.items():
-        for experiment in () if is_retrieval(folder) else results.models:
+        classes: list[Row] = []
+        for experiment in () if is_retrieval(benchmark, folder) else results.models:
             mine = [
                 row
                 for row in rows
                 if row["benchmark"] == benchmark and row["experiment"] == experiment and row["chosen"]
             ]
             forms = {row["nameForm"] for row in mine if row["split"] == "test" and row["metric"] == "top1"}
+            if not forms and benchmark in OWN:
+                continue  # a dataset of few pictures holds none out
             if not forms:
                 path = results.folder / "evaluation" / "scores.parquet"
                 raise UserError(
                     f"{path} holds no test score of {experiment} on {benchmark}. "
                     f"Gather it again with: snakemake --force {path}"
                 )
-            told = [_score([row for row in mine if row["nameForm"] == form]) for form in sorted(forms)]
+            classes = classes or read_classes(folder, results)
+            told = [
+                _score([row for row in mine if row["nameForm"] == form], _candidates(classes, form))
+                for form in sorted(forms)
+            ]
             scores += sorted(told, key=lambda score: score.is_probe)
     return tuple(scores)
 
 
-def _score(rows: Sequence[Row]) -> Score:
+def _candidates(classes: Sequence[Row], form: str) -> int:
+    """The classes that have a name in a form; all, where the form is none of the two plain ones."""
+    column = {"scientific": "scientificName", "common": "vernacularName"}.get(form)
+    return sum(bool(entry[column]) for entry in classes) if column else len(classes)
+
+
+def _score(rows: Sequence[Row], candidates: int) -> Score:
     test = {row["metric"]: row for row in rows if row["split"] == "test"}
     dev = {row["metric"]: row["value"] for row in rows if row["split"] == "dev"}
     top = test["top1"]
@@ -210,6 +225,7 @@ def _score(rows: Sequence[Row]) -> Score:
         top["classes"],
         test,
         dev.get("top1"),
+        max(candidates, top["classes"]),
     )
 
 
@@ -268,12 +284,18 @@ def _predictions(results: Results, path: Path, score: Score) -> tuple[npt.NDArra
 def read_classes(folder: Path, results: Results) -> list[Row]:
     """The classes of a benchmark in label order: entityID, names, `genus` and `training`, the entity's kept pictures.
 
+    Those of the dataset's own test, whose place is the manifest, are all entities that it shows, by their identifiers.
     The genus is that of the graph, by its identifier: Prunella is a genus of birds and one of plants.
 
     Raises:
         UserError: the folder has neither classes.json nor classnames.txt.
     """
-    if (folder / "classes.json").is_file():
+    if folder.suffix == ".parquet":
+        classes = results.rows(
+            "SELECT entityID, scientificName, vernacularName FROM (SELECT DISTINCT unnest(entityIDs) AS entityID "
+            "FROM dataset) LEFT JOIN entities USING (entityID) ORDER BY entityID"
+        )
+    elif (folder / "classes.json").is_file():
         classes = [
             {"entityID": None, "scientificName": None, "vernacularName": None, **e}
             for e in read_json(folder / "classes.json")
@@ -308,10 +330,11 @@ def read_classes(folder: Path, results: Results) -> list[Row]:
     ]
 
 
-def is_retrieval(folder: Path) -> bool:
+def is_retrieval(benchmark: str, folder: Path) -> bool:
     """Whether a benchmark has captions instead of classes."""
     kind = folder / "dataset_type.txt"
-    return kind.is_file() and kind.read_text(encoding="utf-8").strip().lower() == "retrieval"
+    told = kind.is_file() and kind.read_text(encoding="utf-8").strip().lower() == "retrieval"
+    return benchmark == OWN_TEXTS or told
 
 
 def _equal(one: str | None, other: str | None) -> bool | None:

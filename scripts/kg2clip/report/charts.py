@@ -347,7 +347,8 @@ def _label(text: str) -> str:
 def cost(effects: Sequence[Effect]) -> Chart | None:
     """Top-1 on test over the computation of training, with intervals over seeds; None where all cost the same.
 
-    Of the first benchmark and its form of names that is recognised best.
+    A line joins experiments that differ in their share of the pictures only: the cost curve of a recipe. Of the first
+    benchmark and its form of names that is recognised best.
     """
     shown = [effect for effect in effects if effect.benchmark == effects[0].benchmark]
     if len({effect.flops for effect in shown}) < 2:
@@ -357,6 +358,7 @@ def cost(effects: Sequence[Effect]) -> Chart | None:
         [
             {
                 "experiment": effect.experiment,
+                "curve": effect.curve,
                 "flops": effect.flops,
                 "value": 100 * effect.top1.value,
                 "low": _percent(effect.top1.low),
@@ -375,10 +377,12 @@ def cost(effects: Sequence[Effect]) -> Chart | None:
     points = base.mark_circle(size=90, opacity=1).encode(
         y=alt.Y("value:Q", title=f"top-1 on test, {best} names, %", scale=alt.Scale(zero=False))
     )
+    intervals = base.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q")
+    joined = frame[frame.duplicated("curve", keep=False)]
+    curves = alt.Chart(joined).mark_line(strokeWidth=1.2, color=PALETTE[5])
+    curves = curves.encode(x="flops:Q", y="value:Q", detail="curve:N")
     return _chart(
-        alt.layer(base.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q"), points).properties(
-            width=WIDTH, height=HEIGHT
-        )
+        alt.layer(*([curves] if len(joined) else []), intervals, points).properties(width=WIDTH, height=HEIGHT)
     )
 
 

@@ -12,9 +12,10 @@ import yaml
 
 from kg2clip.report.accuracy import Accuracy
 from kg2clip.report.results import Results, Row
-from kg2clip.settings import PUBLISHED
+from kg2clip.settings import OWN, PUBLISHED
 
 RECALLS = ("r1", "r5", "r10")
+EXAMPLES = 6  # of names that are shared or cut off
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,20 @@ class Beside:
 
 
 @dataclass(frozen=True)
+class Names:
+    """What the names of a benchmark's classes are like in one form, under the model that cuts most of them off."""
+
+    benchmark: str
+    form: str
+    classes: int
+    nameless: int
+    unscored: int  # test pictures of classes without a name
+    shared: int  # classes whose name is another's too, as the model sees it
+    cut: int  # classes with a text that is longer than the model reads
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Models:
     """All that the report says about several models."""
 
@@ -66,15 +81,41 @@ class Models:
     groups: tuple[GroupScores, ...]
     comparisons: tuple[Row, ...]  # as in tables.COMPARISONS
     published: tuple[Beside, ...]
+    names: tuple[Names, ...]
 
 
 def measure(results: Results, accuracy: Accuracy) -> Models:
     """Gather from the tables of `evaluation/` and from config/published.yaml."""
     if not results.benchmarks or not results.experiments:
-        return Models((), (), (), ())
+        return Models((), (), (), (), ())
     retrievals = _retrievals(results)
     comparisons = results.rows('SELECT * FROM comparisons ORDER BY benchmark, metric, "first", "second"')
-    return Models(retrievals, _groups(results), tuple(comparisons), _published(results, accuracy, retrievals))
+    published = _published(results, accuracy, retrievals)
+    return Models(retrievals, _groups(results), tuple(comparisons), published, _names(results))
+
+
+def _names(results: Results) -> tuple[Names, ...]:
+    """The audit of names that evaluation wrote into its provenance, of sets that are in the config still."""
+    found: dict[tuple[str, str], Names] = {}
+    for record in results.provenance():
+        benchmark = OWN[0] if record.get("step") == "evaluate_own" else str(record.get("benchmark"))
+        counts = record.get("counts") or {}
+        for form, told in (counts.get("forms") or {}).items() if benchmark in results.benchmarks else ():
+            examples = [str(name) for name in (*told["sharedNames"], *told["truncatedNames"])]
+            names = Names(
+                benchmark,
+                form,
+                counts["classes"],
+                told["classesWithoutName"],
+                told["picturesNotScored"].get("test", 0),
+                told["classesWithSharedName"],
+                told["classesWithTruncatedText"],
+                tuple(examples[:EXAMPLES]),
+            )
+            if names.cut >= found.get((benchmark, form), names).cut:
+                found[benchmark, form] = names
+    order = list(results.benchmarks)
+    return tuple(sorted(found.values(), key=lambda each: (order.index(each.benchmark), each.form)))
 
 
 def _retrievals(results: Results) -> tuple[Retrieval, ...]:

@@ -95,8 +95,11 @@ def _emptied(results: Results, taxa: Sequence[Taxon]) -> Iterator[Notice]:
 
 
 def _evaluation(results: Results, accuracy: Accuracy) -> Iterator[Notice]:
-    if not results.benchmarks:
-        yield Notice("warning", "No benchmark is configured (evaluate.benchmarks): nothing says how good the model is.")
+    if not results.settings["evaluate"]["benchmarks"]:
+        says = "nothing says how good the model is"
+        if results.benchmarks:
+            says = "only the dataset's own test says how good the model is, and that is optimistic"
+        yield Notice("warning", f"No benchmark is configured (evaluate.benchmarks): {says}.")
     for name in accuracy.without_dev:
         yield Notice(
             "warning", f"{name} has no dev split, so nothing could be chosen: the first prompt set is reported."

@@ -14,8 +14,14 @@ import pyarrow.parquet as pq
 from kg2clip import tables
 from kg2clip.errors import UserError
 from kg2clip.files import read_json
-from kg2clip.settings import Settings
+from kg2clip.settings import Settings, own_sets
 
+MANIFEST = "dataset/manifest.parquet"
+OWN_NOTES = (
+    "Own test: pictures of the dataset that training did not see, among the names of all its entities. They are of the "
+    "same sources and queries as the training data, wrong labels included: optimistic, no measure of other pictures.",
+    "Own test: the same pictures and the texts that came with them, where a text belongs to one of them. Optimistic.",
+)
 REQUIRED = {
     "entities": ("knowledge/entities.parquet", tables.ENTITIES),
     "queries": ("queries/queries.parquet", tables.QUERIES),
@@ -23,7 +29,7 @@ REQUIRED = {
     "downloads": ("download/*.manifest.parquet", tables.DOWNLOADS),
     "features": ("curate/*.features.parquet", tables.FEATURES),
     "decisions": ("curate/decisions.parquet", tables.DECISIONS),
-    "dataset": ("dataset/manifest.parquet", tables.DATASET),
+    "dataset": (MANIFEST, tables.DATASET),
 }
 SCORES = {
     "scores": ("evaluation/scores.parquet", tables.SCORES),
@@ -54,14 +60,17 @@ class Results:
 
     @property
     def benchmarks(self) -> dict[str, Path]:
-        """The evaluation sets of the config: name to folder."""
-        return {name: Path(entry["path"]) for name, entry in self.settings["evaluate"]["benchmarks"].items()}
+        """The evaluation sets: name to folder. Last the dataset's own, whose place is the manifest."""
+        named = {name: Path(entry["path"]) for name, entry in self.settings["evaluate"]["benchmarks"].items()}
+        return named | dict.fromkeys(own_sets(self.settings), self.folder / MANIFEST)
 
     @property
     def notes_on_benchmarks(self) -> dict[str, str]:
-        """What the config says of an evaluation set, where it says something."""
+        """What the config says of an evaluation set, where it says something, and what is to be said of our own."""
         noted = {name: entry.get("note", "") for name, entry in self.settings["evaluate"]["benchmarks"].items()}
-        return {name: note for name, note in noted.items() if note}
+        return {name: note for name, note in noted.items() if note} | dict(
+            zip(own_sets(self.settings), OWN_NOTES, strict=False)
+        )
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """The answer to an SQL query, one dict a row."""

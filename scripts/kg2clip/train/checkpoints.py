@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from kg2clip import provenance
+from kg2clip.errors import IncompleteError
 from kg2clip.files import atomic_path, read_json, sha256_file, write_json
 
 log = logging.getLogger(__name__)
@@ -26,12 +27,23 @@ class Checkpoints:
         self._prefix = f"{data_hash[:6]}-{recipe_hash[:6]}"
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
-        """Write the state after `step` steps; older checkpoints beyond the last two go, those of other runs first."""
+        """Write the state after `step` steps; older checkpoints beyond the last two go, those of other runs first.
+
+        Raises:
+            IncompleteError: the disk is full, or can't be written.
+        """
         path = self.path(step)
-        with atomic_path(path) as temporary:
-            torch.save(state, temporary)
-        facts = {"step": step, **self._run, "sha256": sha256_file(path), "written": provenance.now()}
-        write_json(path.with_suffix(".json"), facts)
+        try:
+            with atomic_path(path) as temporary:
+                torch.save(state, temporary)
+            facts = {"step": step, **self._run, "sha256": sha256_file(path), "written": provenance.now()}
+            write_json(path.with_suffix(".json"), facts)
+        except (OSError, RuntimeError) as error:  # torch's own writer tells a full disk as a RuntimeError
+            reason = " ".join(str(error).split())[:200]
+            raise IncompleteError(
+                f"the checkpoint of step {step} can't be written to {path} ({reason}). Free some space; the same "
+                f"command then goes on from the last good checkpoint: {self.last()}"
+            ) from None
         self._prune(path)
         return path
 
@@ -63,9 +75,9 @@ class Checkpoints:
     def _facts(self, path: Path) -> dict[str, Any] | None:
         try:
             facts: dict[str, Any] = read_json(path.with_suffix(".json"))
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return None
-        return facts
+        return facts if isinstance(facts, dict) and {"step", "sha256"} <= facts.keys() else None
 
     def _prune(self, newest: Path) -> None:
         own = [path for path in self._newest_first() if self._facts(path)]  # without a manifest it is half a save

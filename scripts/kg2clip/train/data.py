@@ -44,6 +44,12 @@ OPEN_SHARDS = 256  # file handles a process keeps; a common limit is 1024
 REMEMBERED_TEXTS = 1 << 16  # captions of a graph repeat: tokens of so many are kept
 
 
+WORKER_GONE = (
+    "a process that decodes pictures was killed, most likely for lack of memory or of /dev/shm: give the job more, or "
+    "write a smaller train.workers"
+)
+
+
 class Batch(NamedTuple):
     """Pairs as tensors: what a process prepares, and what a step gets."""
 
@@ -142,7 +148,9 @@ class Samples:
         self.texts = _strings(pc.struct_field(flat, "text"))
         kinds = pc.fill_null(pc.struct_field(flat, "kind"), "").combine_chunks().dictionary_encode()
         self.kinds, self.kind_names = kinds.indices.to_numpy(), kinds.dictionary.to_pylist()
-        self.weights = pc.fill_null(pc.struct_field(flat, "weight"), 0.0).to_numpy()
+        weights = pc.fill_null(pc.struct_field(flat, "weight"), 0.0)
+        empty = pc.equal(pc.fill_null(pc.binary_length(pc.struct_field(flat, "text")), 0), 0)
+        self.weights = pc.if_else(empty, 0.0, weights).to_numpy()  # no text is none to draw
         sums = np.add.reduceat(np.append(self.weights, 0.0), self.text_borders[:-1]) * (lengths > 0)
         if (bad := np.flatnonzero(sums <= 0)).size:
             sample = self.key(int(bad[0]))
@@ -226,7 +234,11 @@ class Shards:
         """
         samples = self._samples
         number = int(samples.shard_numbers[sample])
-        content = os.pread(self._handle(number), int(samples.sizes[sample]), int(samples.offsets[sample]))
+        try:
+            content = os.pread(self._handle(number), int(samples.sizes[sample]), int(samples.offsets[sample]))
+        except OSError as error:
+            path = samples.folder / samples.shards[number]
+            raise UserError(f"shard {path} can't be read: {error.strerror}; {_rebuild(samples.folder)}") from None
         if sha256_bytes(content) != samples.digests[sample].as_py():
             path = samples.folder / samples.shards[number]
             raise UserError(
@@ -240,10 +252,7 @@ class Shards:
             self._handles.move_to_end(number)
             return self._handles[number]
         path = self._samples.folder / self._samples.shards[number]
-        try:
-            handle = os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise UserError(f"shard {path} can't be read: {error.strerror}; {_rebuild(path.parent)}") from None
+        handle = os.open(path, os.O_RDONLY)
         self._handles[number] = handle
         if len(self._handles) > OPEN_SHARDS:
             os.close(self._handles.popitem(last=False)[1])
@@ -387,7 +396,7 @@ def batches(
         world: the processes that share each batch evenly; alone by default.
 
     Raises:
-        UserError: a shard is missing or torn.
+        UserError: a shard is missing or torn, or a worker was killed.
     """
     number = pieces_of(batch // world.size)
     loader = DataLoader(
@@ -404,7 +413,12 @@ def batches(
     stream = iter(loader)
     try:
         for _ in range(first, last):
-            parts = list(itertools.islice(stream, number))
+            try:
+                parts = list(itertools.islice(stream, number))
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise UserError(WORKER_GONE) from None
             if failed := [part for part in parts if isinstance(part, str)]:
                 raise UserError(failed[0])
             yield Batch(*(torch.cat(tensors) for tensors in zip(*parts, strict=True))) if len(parts) > 1 else parts[0]

@@ -168,7 +168,14 @@ class Run:
             return stop
         self._set_learning_rate()
         self._optimizer.zero_grad(set_to_none=True)
-        self._recent.append(self._gradients.add(batch, self.step))
+        try:
+            self._recent.append(self._gradients.add(batch, self.step))
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"the GPU's memory is too small for {len(batch.images)} pairs at a time. Write micro_batch: "
+                f"{max(1, (self.recipe.micro_batch or len(batch.images)) // 2)} and grad_checkpointing: true under "
+                "train.experiments for this experiment; the result stays the same, and so does what was reached"
+            ) from None
         if self.recipe.grad_clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.grad_clip_norm)
         self._optimizer.step()

@@ -45,19 +45,24 @@ def contrastive_loss(
     own = world.rank * count + torch.arange(count, device=device)  # the columns of the pairs themselves
     images, texts = world.gather(features.images), world.gather(features.texts)
     per_image = features.scale * features.images @ texts.T
-    spared = torch.zeros_like(per_image, dtype=torch.bool)
-    for labels in same:
-        spared |= labels[:, None] == world.gather(labels)[None, :]
-    spared[torch.arange(count, device=device), own] = False
+    spared = _spared(same, own, world)
     if kind == SIGMOID:
         assert features.bias is not None, "the model has no bias, which SigLIP's loss needs"
         signs = functional.one_hot(own, len(texts)) * 2 - 1
         losses = -functional.logsigmoid(signs * (per_image + features.bias))
-        return losses.masked_fill(spared, 0).sum() / count
+        return (losses if spared is None else losses.masked_fill(spared, 0)).sum() / count
     per_text = features.scale * features.texts @ images.T
-    if same:
+    if spared is not None:
         per_image, per_text = per_image.masked_fill(spared, -torch.inf), per_text.masked_fill(spared, -torch.inf)
     return (functional.cross_entropy(per_image, own) + functional.cross_entropy(per_text, own)) / 2
+
+
+def _spared(same: Sequence[torch.Tensor], own: torch.Tensor, world: World) -> torch.Tensor | None:
+    """Which pairs [n, all] are no negatives, the pairs themselves aside; None where nobody asks."""
+    if not same:
+        return None
+    spared = torch.stack([labels[:, None] == world.gather(labels)[None, :] for labels in same]).any(dim=0)
+    return spared.scatter_(1, own[:, None], False)
 
 
 def repeated_share(captions: torch.Tensor, world: World) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import shutil
@@ -29,7 +30,9 @@ NAMES = [("Larus argentatus", "herring gull"), ("Erithacus rubecula", "robin"), 
 NAMES += [("Milvus milvus", None)]
 
 
-def write_split(folder: Path, labels: list[int], tars: int = 1, ending: str = "png") -> None:
+def write_split(
+    folder: Path, labels: list[int], tars: int = 1, ending: str = "png", label_told: int | None = None
+) -> None:
     folder.mkdir(parents=True)
     (folder / "nshards.txt").write_text(f"{tars}\n")
     for tar in range(tars):
@@ -40,7 +43,7 @@ def write_split(folder: Path, labels: list[int], tars: int = 1, ending: str = "p
                 Image.fromarray(noise).save(picture, format=ending.upper())
                 for name, content in (
                     (f"s{number:07d}.{ending}", picture.getvalue()),
-                    (f"s{number:07d}.cls", str(label).encode()),
+                    (f"s{number:07d}.cls", str(label if label_told is None else label_told).encode()),
                 ):
                     info = tarfile.TarInfo(name)
                     info.size = len(content)
@@ -225,6 +228,12 @@ def test_braces_in_names_are_left_alone(model: Path) -> None:
     ("damage", "message"),
     [
         (lambda folder: (folder / "classnames.txt").unlink(), "it has no classnames.txt"),
+        (lambda folder: (folder / "classnames.txt").write_text("\n\n"), "names no class"),
+        (lambda folder: (folder / "classnames.txt").write_bytes(b"K\xe4fer\n"), "is no text in UTF-8"),
+        (lambda folder: (folder / "classes.json").write_text("[1, 2, 3, 4]"), "is no list of classes"),
+        (lambda folder: empty(folder / "test"), "test holds no picture"),
+        (lambda folder: squeeze(folder / "test" / "0.tar"), r"0\.tar is no whole tar"),
+        (lambda folder: relabel(folder / "test", -1), "has label -1"),
         (lambda folder: (folder / "test" / "nshards.txt").unlink(), "has no test split"),
         (lambda folder: (folder / "test" / "1.tar").unlink(), r"1\.tar is missing; nshards.txt announces 2"),
         (lambda folder: (folder / "test" / "nshards.txt").write_text("two"), "must hold one whole number, not 'two'"),
@@ -245,6 +254,34 @@ def test_damaged_benchmarks_are_told(benchmark: Path, damage: object, message: s
     damage(benchmark)  # type: ignore[operator]
     with pytest.raises(UserError, match=message):
         benchmarks.load(benchmark).pictures("test")
+
+
+def empty(split: Path) -> None:
+    (split / "nshards.txt").write_text("1")
+    with tarfile.open(split / "0.tar", "w"):
+        pass
+
+
+def relabel(split: Path, label: int) -> None:
+    shutil.rmtree(split)
+    write_split(split, [label % 3], label_told=label)
+
+
+def squeeze(tar: Path) -> None:
+    tar.write_bytes(gzip.compress(tar.read_bytes()))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(benchmark: Path) -> None:
+    (benchmark / "classes.json").unlink()
+    (benchmark / "classnames.txt").write_bytes("\ufeffgull\r\nrobin\r\nrobin\r\nkite\r\n".encode())
+    assert benchmarks.load(benchmark).names == {"common": ["gull", "robin", "robin", "kite"]}
+
+
+def test_a_tar_that_goes_meanwhile_is_named(benchmark: Path, model: Path) -> None:
+    pictures = benchmarks.load(benchmark).pictures("test")
+    pictures[0].tar.unlink()
+    with pytest.raises(UserError, match=r"0\.tar is gone"):
+        Model(model, torch.device("cpu")).embed_pictures(pictures, 0, "test")
 
 
 def members(path: Path) -> list[int]:
@@ -277,9 +314,23 @@ def test_folders_that_are_no_model_are_told(model: Path, tmp_path: Path) -> None
     (tmp_path / "open_clip_model.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match="is no model that open_clip can load"):
         Model(tmp_path, torch.device("cpu"))
+    config = json.loads((model / "open_clip_config.json").read_text())
+    for wrong in ([], {"model_cfg": None}, {"model_cfg": {**config["model_cfg"], "embed_dim": 24}}):
+        (model / "open_clip_config.json").write_text(json.dumps(wrong))
+        with pytest.raises(UserError, match="is no model that open_clip can load"):
+            Model(model, torch.device("cpu"))
     (model / "open_clip_model.safetensors").unlink()
     with pytest.raises(UserError, match="holds no weights"):
         Model(model, torch.device("cpu"))
+
+
+def test_a_pickle_of_weights_is_not_read(model: Path) -> None:
+    (model / "open_clip_model.safetensors").unlink()
+    for name in ("open_clip_pytorch_model.bin", "weights.pt"):
+        (model / name).write_bytes(b"cos\nsystem\n(S'touch read'\ntR.")
+        with pytest.raises(UserError, match=f"only a pickle .{name}., which could run code"):
+            Model(model, torch.device("cpu"))
+        (model / name).unlink()
 
 
 @pytest.mark.parametrize(

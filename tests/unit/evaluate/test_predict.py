@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +100,29 @@ def test_taxa_of_the_graph_names_and_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bom.txt", "\ufefffox\r\nrobin\r\n\r\n"),
+        ("head.txt", "\ufeffscientificName\r\nfox\r\nrobin\r\n"),
+        ("head.csv", "\ufeffid , scientificName \r\n1, fox\r\n\r\n2,robin,and more\r\n3\r\n"),
+        ("line.csv", 'scientificName,note\nfox,"in two\nlines"\nrobin,'),
+        ("old mac.tsv", "scientificName\trank\rfox\tspecies\rrobin\tspecies\r"),
+    ],
+)
+def test_taxa_as_spreadsheets_save_them(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content.encode())
+    assert [taxon.name for taxon in read_taxa([str(tmp_path / name)])] == ["fox", "robin"]
+
+
+@pytest.mark.parametrize(
     ("sources", "message"),
     [
         (["fox"], "name two taxa at least"),
         (["gone.csv"], "there is no file gone.csv"),
         (["bad.csv"], "has no column scientificName"),
         (["latin.txt"], "is no UTF-8 text"),
+        (["empty.csv"], "has no column scientificName"),
+        (["endless.csv"], "is no table that can be read"),
     ],
 )
 def test_mistakes_in_taxa_are_told(
@@ -112,6 +130,8 @@ def test_mistakes_in_taxa_are_told(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.csv").write_text("name,rank\nfox,species\n")
+    Path("empty.csv").write_text("")
+    Path("endless.csv").write_text('scientificName\n"' + "x" * 200_000)
     Path("latin.txt").write_bytes("Käfer\n".encode("latin-1"))
     with pytest.raises(UserError, match=message):
         read_taxa(sources)
@@ -132,6 +152,33 @@ def test_pictures_stand_upright_and_on_white(tmp_path: Path) -> None:
     assert all(isinstance(open_picture(tmp_path / name, preprocess), Opened) for name in ("turned.jpg", "clear.png"))
     assert seen[0].size == (20, 40)
     assert seen[1].getpixel((5, 5)) == (255, 255, 255)
+
+
+def test_odd_pictures_are_read_or_say_why(tmp_path: Path) -> None:
+    def preprocess(image: Image.Image) -> torch.Tensor:
+        assert image.mode == "RGB"
+        return torch.tensor([image.width, image.height, *image.getpixel((0, 0))])
+
+    Image.new("L", (9000, 2), 7).save(tmp_path / "slim.png")
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "bomb.png")
+    whole = Image.new("RGB", (64, 64), "red")
+    whole.save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:300])
+    (tmp_path / "none.jpg").write_bytes(b"")
+    Image.new("L", (8000, 4000), 7).save(tmp_path / "panorama.jpg")
+    slim, deep, panorama = (
+        open_picture(tmp_path / name, preprocess) for name in ("slim.png", "deep.png", "panorama.jpg")
+    )
+    assert isinstance(panorama, Opened) and panorama.tensor[:2].tolist() == [4000, 2000]  # decoded at half its size
+    assert isinstance(slim, Opened) and slim.tensor.tolist() == [16, 2, 7, 7, 7]  # the middle, not 4500 times as wide
+    assert isinstance(deep, Opened) and deep.tensor.tolist() == [4, 4, 156, 156, 156]
+    told = {name: open_picture(tmp_path / name, preprocess) for name in ("bomb.png", "cut.jpg", "none.jpg")}
+    assert str(told["bomb.png"]).startswith(
+        ("is too large: 20000 x 10000", "can't be read: Image size")
+    )  # ours, Pillow's
+    assert str(told["cut.jpg"]).startswith("can't be read")
+    assert told["none.jpg"] == "is no picture that can be read"
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
@@ -163,16 +210,17 @@ def test_a_folder_of_pictures(model: Path, tmp_path: Path, monkeypatch: pytest.M
         Image.fromarray(noise).save(folder / name)
     (folder / "broken.JPG").write_bytes(b"no picture")
     (folder / "notes.txt").write_text("not one either")
+    (folder / os.fsdecode(b"k\xe4fer.jpg")).write_bytes(b"no picture with no name in UTF-8")
     run(monkeypatch, model, folder, "--output", tmp_path / "out", "--taxa", "robin", "fox", "--temperature", "0.001")
     rows = {row["file"]: row for row in csv.DictReader((tmp_path / "out" / "predictions.csv").open(encoding="utf-8"))}
-    assert set(rows) == {"b.jpg", "below/a.png", "broken.JPG"}
+    assert set(rows) == {"b.jpg", "below/a.png", "broken.JPG", "k\N{REPLACEMENT CHARACTER}fer.jpg"}
     assert rows["broken.JPG"]["remark"] == "is no picture that can be read" and not rows["broken.JPG"]["taxon1"]
     for name in ("b.jpg", "below/a.png"):
         row = rows[name]
         assert row["scientificName"] == row["taxon1"] and {row["taxon1"], row["taxon2"]} == {"robin", "fox"}
         assert float(row["probability1"]) + float(row["probability2"]) == pytest.approx(1, abs=1e-3)
     page = (tmp_path / "out" / "contact-sheet.html").read_text(encoding="utf-8")
-    assert page.count("<figure>") == 3 and page.count("data:image/jpeg") == 2 and "1 not readable" in page
+    assert page.count("<figure>") == 4 and page.count("data:image/jpeg") == 2 and "2 not readable" in page
 
 
 def test_the_temperature_is_that_of_the_models_evaluation(tmp_path: Path) -> None:
@@ -182,7 +230,13 @@ def test_the_temperature_is_that_of_the_models_evaluation(tmp_path: Path) -> Non
         rows = [{"nameForm": "common", "temperature": value} for value in values]
         rows.append({"nameForm": "scientific", "temperature": 99.0})
         tables.write(rows, tables.PREDICTIONS, tmp_path / "evaluation" / "main" / f"{name}.parquet")
+    evaluation = tmp_path / "evaluation" / "main"
+    tables.write([], tables.RETRIEVALS, evaluation / "captions.parquet")
+    tables.write([{"nameForm": "common", "temperature": 0.1}], tables.PREDICTIONS, evaluation / "own.parquet")
     assert predict.fitted_temperature(tmp_path / "models" / "main", "common") == 4.0
+    for name in ("a", "b"):
+        (evaluation / f"{name}.parquet").unlink()
+    assert predict.fitted_temperature(tmp_path / "models" / "main", "common") == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(

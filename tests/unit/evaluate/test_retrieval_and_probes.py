@@ -159,8 +159,9 @@ def test_seen_classes(tmp_path: Path) -> None:
     entities = [("wd:1", "Apis"), ("wd:2", "Bombus lucorum"), ("wd:3", "Prunella"), ("wd:4", "Prunella")]
     rows = [{"entityID": identifier, "scientificName": name} for identifier, name in entities]
     tables.write(rows, tables.ENTITIES, tmp_path / "entities.parquet")
-    tables.write([{"key": "a", "entityIDs": ["wd:1", "wd:3"]}], tables.DATASET, tmp_path / "manifest.parquet")
-    # By its id; by its name; two genera of the name; not in the graph; nameless.
+    shown = [{"key": "a", "split": "train", "entityIDs": ["wd:1", "wd:3"]}, {"split": "test", "entityIDs": ["wd:2"]}]
+    tables.write(shown, tables.DATASET, tmp_path / "manifest.parquet")
+    # By its id; by its name, held out; two genera of the name; not in the graph; nameless.
     expected = [True, False, None, None, None]
     assert seen_classes(benchmark, tmp_path / "manifest.parquet", tmp_path / "entities.parquet") == expected
 

@@ -202,12 +202,14 @@ def test_every_declared_file_is_among_the_targets() -> None:
 def test_the_list_of_declared_files_is_that_of_the_rules(finished: Made) -> None:
     settings = {**finished.settings, "mirror": {}}
     settings["curate"] = {**settings["curate"], "fit_model": "local-dir:mine"}
+    settings["evaluate"] = {**settings["evaluate"], "own": True}
     ours: dict[str, set[str]] = {}
     for step in declared.steps(settings):
         rule, _, values = step.name.partition(".")
         wildcards = {"search_images": ["search"], "fetch_batch": ["batch"], "fetch_leftovers": ["lane"],
                      "decode_batch": ["batch"], "fit_pictures": ["batch"],
-                     "train_model": ["experiment"], "evaluate_model": ["experiment", "benchmark"]}.get(rule, [])  # fmt: skip
+                     "train_model": ["experiment"], "evaluate_own": ["experiment"],
+                     "evaluate_model": ["experiment", "benchmark"], "write_card": ["experiment"]}.get(rule, [])  # fmt: skip
         filled = dict(zip(wildcards, values.split("."), strict=True)) if wildcards else {}
         block = rule_blocks()[rule]
         output = block[block.index("    output:") : block.index("    log:")]

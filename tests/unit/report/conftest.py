@@ -80,7 +80,7 @@ def make_run(root: Path, per_species: int = 14, picture: Any = None) -> Run:
             "project": "bees",
             "knowledge": {"roots": ["Apidae", "Q25334"], "endpoint": "https://graph.test/sparql"},
             "train": {"experiments": {"untrained": {"recipe": "demo"}, "main": {"recipe": "demo"}}},
-            "evaluate": {"benchmarks": {"heldout": {"path": str(benchmark)}}},
+            "evaluate": {"benchmarks": {"heldout": {"path": str(benchmark)}}, "own": False},
         },
     )
     made = Run(folder, config, settings.load(config), tuple(HOSTILE))

@@ -31,7 +31,7 @@ def experiments(run: Run) -> Run:
 
 def score(experiment: str, value: float) -> Score:
     return Score(
-        experiment, "heldout", "scientific", "bare", 8, 4, {"top1": {"value": value, "low": 0, "high": 1}}, None
+        experiment, "heldout", "scientific", "bare", 8, 4, {"top1": {"value": value, "low": 0, "high": 1}}, None, 4
     )
 
 
@@ -56,6 +56,8 @@ def test_means_and_intervals_over_seeds(run: Run, monkeypatch: pytest.MonkeyPatc
     drawn = charts.cost(effects)
     assert drawn is not None and "FLOPs of training" in drawn.picture
     assert charts.cost(effects[:2]) is None  # the same cost
+    assert single.curve == main.curve != names.curve  # half and all of the pictures are a cost curve
+    assert len(drawn.specification["layer"]) == 3 and len(charts.cost([names, single]).specification["layer"]) == 2
 
 
 def test_one_experiment_is_not_compared(run: Run) -> None:

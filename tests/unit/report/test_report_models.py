@@ -10,6 +10,7 @@ import yaml
 
 from kg2clip import tables
 from kg2clip.errors import UserError
+from kg2clip.files import write_json
 from kg2clip.report import accuracy, charts, models
 from kg2clip.settings import PUBLISHED, complete
 
@@ -66,6 +67,57 @@ def test_a_benchmark_of_captions_has_recalls_and_no_accuracy(run: Any) -> None:
     (beside,) = found.published
     assert {figure.percent for figure in beside.figures if not figure.source} == {35.0}  # the mean of both directions
     assert "R@10" in run.html()
+
+
+def test_the_datasets_own_test_is_told_apart_and_called_optimistic(run: Any) -> None:
+    run.settings["evaluate"]["own"] = True
+    path = run.folder / "evaluation" / "scores.parquet"
+    rows = tables.read(path).to_pylist()
+    for experiment in ("main", "untrained"):
+        folder = run.folder / "evaluation" / experiment
+        row = {"key": "a", "split": "test", "label": 1, "nameForm": "common", "prompts": "bare", "top": [2, 1]}
+        tables.write([row], tables.PREDICTIONS, folder / "own.parquet")
+        tables.write([], tables.RETRIEVALS, folder / "own-texts.parquet")
+        rows.append(
+            {"experiment": experiment, "benchmark": "own", "split": "test", "nameForm": "common", "prompts": "bare"}
+            | {"chosen": True, "metric": "top1", "value": 0.0, "low": 0.0, "high": 0.0, "pictures": 1, "classes": 1}
+        )
+    tables.write(rows, tables.SCORES, path)
+    counted = accuracy.measure(run.open())
+    (own,) = (score for score in counted.scores if (score.benchmark, score.experiment) == ("own", "main"))
+    assert own.chance == 1 / 4  # four of the five entities with pictures have a common name
+    shown = accuracy.read_classes(run.folder / "dataset" / "manifest.parquet", run.open())
+    assert [entry["entityID"] for entry in shown] == sorted(entry["entityID"] for entry in shown) and len(shown) == 5
+    assert counted.headline and counted.headline.benchmark == "heldout"
+    assert "own-texts" not in {score.benchmark for score in counted.scores}
+    audit(run)
+    html = run.html()
+    assert "robin, &lt;b&gt;Robin" in html
+    assert "Own test: pictures of the dataset that training did not see" in html and "optimistic" in html
+
+
+def test_an_own_test_without_pictures_is_left_out(run: Any) -> None:
+    run.settings["evaluate"]["own"] = True
+    for experiment in ("main", "untrained"):
+        tables.write([], tables.PREDICTIONS, run.folder / "evaluation" / experiment / "own.parquet")
+        tables.write([], tables.RETRIEVALS, run.folder / "evaluation" / experiment / "own-texts.parquet")
+    assert {score.benchmark for score in accuracy.measure(run.open()).scores} == {"heldout"}
+
+
+def audit(run: Any) -> None:
+    """What evaluation says of the names of a set, and of one that the config has no more."""
+    form = {"classesWithoutName": 2, "picturesNotScored": {"test": 8}, "classesWithSharedName": 3}
+    form |= {"classesWithTruncatedText": 4, "sharedNames": ["robin", "<b>Robin"], "truncatedNames": []}
+    for benchmark in ("heldout", "gone"):
+        record = {"step": "evaluate_model", "benchmark": benchmark, "counts": {"classes": 6, "forms": {"common": form}}}
+        write_json(run.folder / "provenance" / f"evaluate_model.main.{benchmark}.json", record)
+
+
+def test_the_audit_of_names(run: Any) -> None:
+    audit(run)
+    results = run.open()
+    (names,) = models.measure(results, accuracy.measure(results)).names
+    assert (names.benchmark, names.nameless, names.unscored, names.shared, names.cut) == ("heldout", 2, 8, 3, 4)
 
 
 def test_published_figures_are_percentages_with_a_source() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -136,6 +138,28 @@ def test_processes_share_each_batch(dataset: Path) -> None:
     assert equal(whole, joined)
 
 
+def test_texts_that_are_empty_are_not_drawn(dataset: Path) -> None:
+    rows = tables.read(dataset).to_pylist()
+    rows[0]["texts"][0]["text"], rows[1]["texts"][0]["text"] = None, ""
+    tables.write(rows, tables.DATASET, dataset)
+    samples = Samples(dataset)
+    assert [samples.text(sample, 0.1) for sample in (0, 1, 2)] == ["number 0", "number 1", "a blue square"]
+    rows[2]["texts"] = [{"text": "", "kind": "query", "weight": 1.0}]
+    tables.write(rows, tables.DATASET, dataset)
+    with pytest.raises(UserError, match="sample picture002 has no text with a weight above 0"):
+        Samples(dataset)
+
+
+def test_a_text_longer_than_the_context_is_cut_and_keeps_its_end(dataset: Path) -> None:
+    rows = tables.read(dataset).to_pylist()
+    rows[0]["texts"] = [{"text": "bird " * 99, "kind": "query", "weight": 1.0}]
+    tables.write(rows, tables.DATASET, dataset)
+    pieces = pieces_of(dataset)
+    place = next(place for place in range(30) if pieces.sample_at(place)[1] == 0)
+    (tokens,) = pieces[range(place, place + 1)].tokens.tolist()  # type: ignore[union-attr]
+    assert len(tokens) == 16 and tokens[-1] == max(tokens) == 49407
+
+
 def test_text_borders_of_the_draw(dataset: Path) -> None:
     samples = Samples(dataset)
     draws = (0.0, 0.69, 0.71, 1 - 2**-53)
@@ -155,6 +179,19 @@ def test_missing_shard_is_named(dataset: Path) -> None:
     (dataset.parent / "train-00001.tar").unlink()
     with pytest.raises(UserError, match=r"train-00001\.tar is missing"):
         Samples(dataset)
+
+
+def test_a_shard_that_goes_during_training_is_named(dataset: Path) -> None:
+    pieces = pieces_of(dataset)
+    (dataset.parent / "train-00001.tar").unlink()
+    with pytest.raises(UserError, match=r"train-00001\.tar can't be read: No such file"):
+        list(batches(pieces, 30, 0, 1, 0, pin=False))
+
+
+def test_a_killed_worker_is_told(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pieces, "__getitem__", lambda pieces, places: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(UserError, match=r"a process that decodes pictures was killed, .* train\.workers"):
+        list(batches(pieces_of(dataset), 8, 0, 1, 1, pin=False))
 
 
 def test_cut_shard_is_named(dataset: Path) -> None:

@@ -106,11 +106,20 @@ def test_a_recipes_size_and_context_enter_the_model() -> None:
     assert open_clip.get_model_config("ViT-B-32")["text_cfg"]["context_length"] == 77  # open_clip's own is left alone
 
 
+@pytest.mark.parametrize("model", ["RN50", "ViT-S-32-alt", "convnext_base", "ViT-B-32-quickgelu"])
+def test_architectures_of_other_kinds_can_be_built(model: str) -> None:
+    config = make_config()
+    config["train"]["experiments"]["tiny"] = {"recipe": "entitynet-b32", "model": model}
+    assert models.flops_per_pair(recipes.load(config, "tiny")) > 5e9
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"model_cfg": {"embed_dim": 8, "vision_cfg": {"widht": 3}, "text_cfg": {}}}, "widht"),
         ({"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {"hf_model_name": "x"}}}, "hf_model_name"),
+        ({"model_cfg": {"embed_dim": 8, "vision_cfg": 3, "text_cfg": {}}}, "vision_cfg: 3 is not of type 'object'"),
+        ({"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {"vocab_size": 9}}}, "reads 9 tokens; CLIP's"),
         ({"model_cfg": None, "model": "ViT-B-33"}, "knows no model ViT-B-33"),
     ],
 )

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import open_clip
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from unit.train.cases import TINY, make_config, write_config
+from unit.train.cases import TINY, make_config, write_config, write_dataset
 
 import train_model
 from kg2clip.device import quiet
@@ -26,6 +27,7 @@ from kg2clip.train import recipe as recipes
 from kg2clip.train.checkpoints import Checkpoints
 from kg2clip.train.data import Pieces, Samples
 from kg2clip.train.gradients import Gradients
+from kg2clip.train.journal import Journal
 
 WEIGHTS = "open_clip_model.safetensors"
 
@@ -194,6 +196,55 @@ def test_a_finished_run_ends_at_once(dataset: Path, tmp_path: Path, monkeypatch:
     assert weights(tmp_path) == expected
 
 
+def test_manifests_that_say_nothing_are_no_checkpoints(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, "data", "recipe")
+    checkpoints.save(3, {"step": 3})
+    for step, content in enumerate(("[]", "{", '{"dataHash": "data", "recipeHash": "recipe"}', ""), start=4):
+        checkpoints.path(step).write_bytes(b"torn")
+        checkpoints.path(step).with_suffix(".json").write_text(content)
+    assert checkpoints.load(torch.device("cpu")) == {"step": 3}
+    assert checkpoints.last().endswith("-00000003.pt")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("file write failed")])
+def test_a_full_disk_leaves_the_last_good_checkpoint(
+    error: Exception, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, save = [], torch.save
+
+    def full(state: Any, path: Path) -> None:
+        if saved:
+            Path(path).write_bytes(b"half")
+            raise error
+        saved.append(save(state, path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        with pytest.raises(IncompleteError, match=r"step 2 can't be written .* Free some space; .*-00000001\.pt"):
+            train(dataset, tmp_path / "full", seconds=0)
+    assert not list((tmp_path / "full" / "checkpoints").glob(".*.part"))
+    train(dataset, tmp_path / "full")
+    train(dataset, tmp_path / "undisturbed")
+    assert weights(tmp_path / "full") == weights(tmp_path / "undisturbed")
+
+
+def test_a_loss_that_is_no_number_from_the_first_step_on(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the loss of step 2 is nan; the last good checkpoint: none was written yet"):
+        train(dataset, tmp_path, lr=1e30, grad_clip_norm=None, warmup_steps=0)
+    assert not list((tmp_path / "checkpoints").glob("*"))
+
+
+def test_a_gpu_that_is_too_small_says_what_to_write(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Gradients, "add", add)
+    with pytest.raises(UserError, match="too small for 8 pairs at a time. Write micro_batch: 4 "):
+        train(dataset, tmp_path)
+
+
 def test_a_loss_that_is_no_number_stops_the_run(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the loss of step \d+ is nan; the last good checkpoint: .*-00000001\.pt"):
         train(dataset, tmp_path, seconds=0, lr=1e30, grad_clip_norm=None, warmup_steps=0)
@@ -251,7 +302,7 @@ def test_training_starts_from_a_model(dataset: Path, tmp_path: Path) -> None:
     longer = train(dataset, tmp_path / "third", start=tmp_path / "first", image_size=48, context_length=20, steps=2)
     assert longer.model.positional_embedding.shape == (20, 32) and longer.history[0]["loss"] < first.history[0]["loss"]
     assert longer.model.visual.positional_embedding.shape == (10, 32) and run.steps == 0
-    with pytest.raises(UserError, match="no .*none/open_clip_model.safetensors, which the recipe starts from"):
+    with pytest.raises(UserError, match="there is no model in .*none .*, which a recipe starts from"):
         train(dataset, tmp_path / "fourth", start=tmp_path / "none")
     other = {**TINY["model_cfg"], "embed_dim": 24}
     with pytest.raises(UserError, match="can't be the start of this recipe's model"):
@@ -267,6 +318,33 @@ def test_the_curves_stand_in_tensorboards_files_too(dataset: Path, tmp_path: Pat
     assert [event.step for event in events] == [entry["step"] for entry in run.history] == [10, 20]
 
 
+def test_figures_of_a_gpu_follow_from_its_peak_and_its_power(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop.hardware, "peak_flops", lambda device: 1e9)
+    monkeypatch.setattr(loop.hardware, "power", lambda device: 250.0)
+    run = train(dataset, tmp_path, steps=20)
+    assert run.joules == pytest.approx(250 * run.seconds)
+    for entry in run.history:
+        assert entry["mfu"] == pytest.approx(run.flops_per_pair * entry["imagesPerSecond"] / 1e9, rel=0.01)  # type: ignore[operator]
+
+
+def test_the_curves_go_to_weights_and_biases_where_that_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Any] = []
+    told = SimpleNamespace(log=lambda values, step: said.append((values, step)), finish=lambda: said.append("finished"))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **about: said.append(about) or told))
+    with Journal(tmp_path / "birds" / "models" / "main", [], wandb="mine") as journal:
+        journal.write({"step": 10, "loss": 1.5, "mfu": None})
+    about, (values, step), finished = said
+    assert (about["project"], about["id"], about["resume"]) == ("mine", "birds-main", "allow")
+    assert values == {"loss": 1.5} and step == 10 and finished == "finished"
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match="wandb is not installed here: pip install wandb"):
+        Journal(tmp_path / "birds" / "models" / "main", [], wandb="mine")
+
+
 def test_training_learns(dataset: Path, tmp_path: Path) -> None:
     run = train(dataset, tmp_path, steps=40)
     assert run.history[-1]["loss"] < 0.8 * run.history[0]["loss"]
@@ -276,13 +354,15 @@ def test_bf16_and_gradient_checkpointing_run(dataset: Path, tmp_path: Path) -> N
     assert train(dataset, tmp_path, precision="bf16", grad_checkpointing=True).step == 6
 
 
-def test_the_card_tells_licences_and_cost(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_metrics_tell_licences_recipe_and_cost(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = write_config(tmp_path / "config.yaml")
     output = tmp_path / "model"
     run_main(monkeypatch, dataset, output, config)
-    card = (output / "README.md").read_text()
     metrics = json.loads((output / "metrics.json").read_text())
-    assert "| CC0-1.0 | 30 |" in card and "must not be used" in card and metrics["dataHash"] in card
+    assert metrics["licenses"] == {"CC0-1.0": 30} and metrics["sources"] == {"commons": 15, "gbif": 15}
+    assert metrics["recipe"]["steps"] == 6 and metrics["flops"] == 48 * metrics["flopsPerPair"]
     provenance = json.loads((output / "provenance.json").read_text())
     assert provenance["counts"]["samplesSeen"] == 48 and provenance["dataHash"] == metrics["dataHash"]
 
@@ -295,6 +375,17 @@ def test_a_recipe_for_millions_trains_on_few_pictures_and_says_so(
     assert "NOTE: the recipe's batches of 8192 pairs are too large for 30 pictures and become 2 pairs" in caplog.text
     metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
     assert metrics["batchSize"] == 2 and metrics["samplesSeen"] == 12
+
+
+@pytest.mark.parametrize("changes", [{}, {"caption_aware": True, "entity_aware": True, "micro_batch": 64}])
+def test_one_picture_of_one_class_trains_to_the_end(
+    changes: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = write_dataset(tmp_path / "dataset", pictures=1, shards=1)
+    config = write_config(tmp_path / "config.yaml", epochs=3, steps=None, warmup_epochs=0.1, **changes)
+    run_main(monkeypatch, dataset, tmp_path / "model", config)
+    metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
+    assert (metrics["batchSize"], metrics["steps"], metrics["finalLoss"]) == (1, 3, 0)
 
 
 def test_tiny_is_a_demo_recipe() -> None:
