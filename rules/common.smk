@@ -60,7 +60,7 @@ wildcard_constraints:
     batch=r"[a-z][a-z0-9]*-(\d{3}|leftovers)",
     search=r"[a-z0-9]+(-attributes)?",
     experiment=r"[a-z0-9][a-z0-9_-]*",
-    benchmark=r"[a-z0-9][a-z0-9_-]*",
+    benchmark=r"(?!own(?:-texts)?\.)[a-z0-9][a-z0-9_-]*",
 
 
 def settings(program):

@@ -60,9 +60,6 @@ rule evaluate_own:
         " --names {output.names} --texts {output.texts} --threads {threads} --provenance {output.provenance} > {log} 2>&1"
 
 
-ruleorder: evaluate_own > evaluate_model
-
-
 rule gather_scores:
     input:
         predictions=expand(
