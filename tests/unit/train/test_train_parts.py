@@ -118,7 +118,10 @@ def test_architectures_of_other_kinds_can_be_built(model: str) -> None:
     [
         ({"model_cfg": {"embed_dim": 8, "vision_cfg": {"widht": 3}, "text_cfg": {}}}, "widht"),
         ({"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {"hf_model_name": "x"}}}, "hf_model_name"),
-        ({"model_cfg": {"embed_dim": 8, "vision_cfg": 3, "text_cfg": {}}}, "vision_cfg is 3; it should be keys with values"),
+        (
+            {"model_cfg": {"embed_dim": 8, "vision_cfg": 3, "text_cfg": {}}},
+            "vision_cfg is 3; it should be keys with values",
+        ),
         ({"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {"vocab_size": 9}}}, "reads 9 tokens; CLIP's"),
         ({"model_cfg": None, "model": "ViT-B-33"}, "knows no model ViT-B-33"),
     ],
