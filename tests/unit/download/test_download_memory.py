@@ -1,0 +1,63 @@
+"""A batch's memory hardly grows with its pictures: rows go to disk with their shards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hostile import config, picture, write_candidates
+
+from kg2clip.download import batch as batches
+from kg2clip.download.fetch import Job, Outcome
+
+SHARD = 500  # pictures
+FEW, MANY = 6, 30  # shards
+
+
+class Quick:
+    """A fetcher that has every picture at once."""
+
+    def __init__(self, *_: object) -> None:
+        self._body = picture("small", 100)
+
+    def __enter__(self) -> Quick:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            job.current, job.attempts = job.urls[0], 1
+            job.outcome = Outcome(None, body=self._body, http_status=200, media_type="image/jpeg")
+            job.desk.put(job)
+
+    def taken(self, job: Job, size: int) -> None:
+        pass
+
+    def hosts(self) -> list[object]:
+        return []
+
+
+def peak_of(folder: Path, shards: int) -> int:
+    """Bytes of memory, at the most, that a batch of so many shards takes."""
+    address = "http://a.test/a/path/as/long/as/those/of/the/large/archives/of/the/web/{0:08d}/960px-{0:08d}.jpg"
+    candidates = write_candidates(folder / "c.parquet", {f"{n:020x}": address.format(n) for n in range(shards * SHARD)})
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc(5): forget the peak
+    before = memory("VmRSS")
+    counts = batches.fetch_batch(candidates, "web-000", folder / "m.parquet", config(shards_per_batch=shards))
+    assert counts["success"] == shards * SHARD
+    return memory("VmHWM") - before
+
+
+def memory(name: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
+
+
+def test_memory_hardly_grows_with_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "Fetcher", Quick)
+    peak_of(tmp_path / "first", FEW)  # what is imported and kept once counts no more
+    few, many = peak_of(tmp_path / "few", FEW), peak_of(tmp_path / "many", MANY)
+    assert many - few < (MANY - FEW) * SHARD * 2000, "less than 2,000 bytes for each picture more"
