@@ -60,4 +60,4 @@ def test_memory_hardly_grows_with_the_pictures(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(batches, "Fetcher", Quick)
     peak_of(tmp_path / "first", FEW)  # what is imported and kept once counts no more
     few, many = peak_of(tmp_path / "few", FEW), peak_of(tmp_path / "many", MANY)
-    assert many - few < (MANY - FEW) * SHARD * 2000, "less than 2,000 bytes for each picture more"
+    assert many - few < (MANY - FEW) * SHARD * 1300, "less than 1,300 bytes for each picture more"
