@@ -22,7 +22,7 @@ from kg2clip.progress import Progress
 
 log = logging.getLogger(__name__)
 
-RECIPE = 4  # raise it when the same bytes shall give other pixels or hashes: shards are then decoded anew
+RECIPE = 5  # raise it when the same bytes shall give other pixels or hashes: shards are then decoded anew
 LIBRARIES = ("pillow", "pdqhash", "numpy")  # their versions may change pixels and hashes
 NOT_PICTURES = (".json", ".txt")
 FINGERPRINT, TAR_SHA256 = b"kg2clip.fingerprint", b"kg2clip.tarSHA256"  # in the metadata of a shard's table

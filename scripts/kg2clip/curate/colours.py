@@ -6,6 +6,11 @@ these change every colour of a picture in one way: its chroma by a factor, and a
 gains of the channels give it; of a grey or toned copy the cast is all that is left. The change that fits best is found
 in closed form; a copy has little left over wherever there is any colour. What is recoloured beyond that counts as
 another picture.
+
+Measured on 120 photographs of the mirror (tuxpaint, seed 1): grey, warmer, cooler, fainter, more vivid, darker copies,
+copies of more contrast and of JPEG quality 30 at a quarter of the sides agree, all of them; of copies in sepia 27 and
+of those with each channel stretched to its whole range 20 don't. Of 561 pairs of logos in different colours 459 are
+told apart, of 34 logos in the opposite hue 28: the others have little chroma, or hues too near.
 """
 
 from __future__ import annotations

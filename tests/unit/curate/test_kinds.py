@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from typing import Any
 
+import numpy as np
 import pytest
 from harvests import Harvest
 from PIL import Image
@@ -13,6 +14,7 @@ from textures import encoded, texture
 from kg2clip.curate import kinds
 from kg2clip.curate.decode import Rules, decode
 from kg2clip.mirror import build, oddities, subjects, tuxpaint
+from kg2clip.mirror.tuxpaint import cutouts
 
 RULES = Rules(256, 90, "#ffffff", 50_000_000)
 PHOTOGRAPHS = sorted(glob.glob("/usr/share/tuxpaint/templates/*.jpg"))  # of Debian's tuxpaint-data, where installed
@@ -42,6 +44,24 @@ def test_real_photographs() -> None:
 def test_a_photograph_before_a_plain_ground(ground: str) -> None:
     picture = Image.new("RGB", (400, 300), ground)
     picture.paste(texture(1, 120, 100), (150, 90))
+    assert kinds.seen(decode(encoded(picture), RULES).image) == "photograph"
+    picture.paste(texture(2, 90, 100), (0, 0))  # it may touch the edge
+    assert kinds.seen(decode(encoded(picture), RULES).image) == "photograph"
+
+
+@installed
+def test_cut_out_photographs_on_white() -> None:
+    stamps = [path for kind in ("food", "plants") for path in (cutouts.STAMPS / kind).rglob("*.png")]
+    shown = sorted(path for path in stamps if "cartoon" not in path.parts)[::3]
+    seen = [kinds.seen(decode(path.read_bytes(), RULES).image) for path in shown]
+    assert seen.count("photograph") >= 0.93 * len(seen) > 20
+
+
+def test_a_sky_that_fades_is_no_map() -> None:
+    rows = np.linspace((120, 170, 230), (250, 250, 250), 300)
+    sky = np.repeat(rows[:, None], 400, axis=1).round().astype(np.uint8)
+    picture = Image.fromarray(sky)
+    picture.paste(texture(3, 400, 80), (0, 220))
     assert kinds.seen(decode(encoded(picture), RULES).image) == "photograph"
 
 
