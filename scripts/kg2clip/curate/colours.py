@@ -50,10 +50,10 @@ def same_colours(first: Colours, second: Colours) -> NDArray[np.bool_]:
 
 
 def _same(first: Colours, second: Colours) -> NDArray[np.bool_]:
-    one, other = first.astype(np.float32), second.astype(np.float32)
-    # Most copies have the same colours; what changed them is asked of the others only.
-    same = np.asarray((np.abs(_opponents(one) - _opponents(other)) <= TINT).all(axis=(1, 2)))
-    same[~same] = agreement(one[~same], other[~same]) >= SHARE
+    # Most copies have the same levels; what changed them is asked of the others only.
+    same = np.asarray((np.abs(first.astype(np.int16) - second) <= TINT // 2).all(axis=(1, 2)))
+    one, other = first[~same].astype(np.float32), second[~same].astype(np.float32)
+    same[~same] = agreement(one, other) >= SHARE
     return same
 
 
