@@ -8,8 +8,8 @@ pull. Then the pictures are compared block by block: where there is any texture 
 cross-correlation), where there is any colour by their colours (`colours`).
 
 Measured on the mirror (both collections, seed 1): 545 crops agree by 0.86 at least, 440 watermarked pictures by 0.57 (1
-% of them below 0.6), the thousand closest pairs of different pictures by 0.51 at most (1 % of them above 0.32). In
-their colours 398 copies of tuxpaint agree by 0.74 at least, logos of one shape, whose textures agree too, by 0.12.
+% of them below 0.6), the thousand closest pairs of different pictures by 0.51 at most (1 % of them above 0.32), all in
+their textures. Of tuxpaint's in seeds 2 and 3, 222 of 224 crops and watermarked copies are found, and nothing else.
 """
 
 from __future__ import annotations
