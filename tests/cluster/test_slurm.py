@@ -9,6 +9,7 @@ import copy
 import json
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,13 +95,13 @@ def harvest(cluster: Cluster) -> ClusterRun:
 def test_a_cancelled_download_goes_on_and_memory_grows(cluster: Cluster, harvest: ClusterRun) -> None:
     before = {job["id"] for job in cluster.jobs()}
     # Far too little for the first attempt.
-    tight = harvest.with_resources("decide_pictures", mem_mb="60 + 2000 * (attempt - 1)")
+    tight = harvest.with_resources("decide_pictures", mem_mb="2000 if attempt > 1 else 60")
     done = tight.run("--until", "pack_dataset", "--retries", "1")
     assert done.returncode == 0, done.stdout[-6000:]
     fresh = [job for job in cluster.jobs() if job["id"] not in before]
     decided = [(job["memory"], job["state"]) for job in fresh if job["rule"] == "decide_pictures"]
     assert decided[0][0] == 60 and decided[0][1] in ("FAILED", "OUT_OF_MEMORY", "CANCELLED")
-    assert decided[1:] == [(2060, "COMPLETED")]
+    assert decided[1:] == [(2000, "COMPLETED")]
     candidates = tables.read(harvest.results / "search" / "candidates.parquet").num_rows
     manifests = (harvest.results / "download").glob("*-[0-9]*.manifest.parquet")
     assert sum(tables.count(path) for path in manifests if "leftovers" not in path.name) == candidates
@@ -128,17 +129,15 @@ def test_training_is_cancelled_times_out_and_ends(cluster: Cluster, harvest: Clu
 
 
 def test_each_rule_got_what_the_profile_says(cluster: Cluster, harvest: ClusterRun) -> None:
+    """What a rule asks for is among what its jobs got; the tests above gave some of them less."""
     recorded = cluster.recorded()
-    first = {}
+    got: dict[str, set[tuple[object, ...]]] = defaultdict(set)
     for job in cluster.jobs():
-        first.setdefault(job["rule"], job)
+        got[job["rule"]].add((job["partition"], job["gpus"], job["cpus"], job["memory"], job["minutes"]))
         partition, visible = recorded[job["id"]]
         assert partition == job["partition"]
         assert (visible in ("0", "1")) == (job["gpus"] == 1), (job, visible)
-    asked = {
-        rule: (job["partition"], job["gpus"], job["cpus"], job["memory"], job["minutes"]) for rule, job in first.items()
-    }
-    assert {rule: asked[rule] for rule in ASKED} == ASKED
+    assert {rule: asked for rule, asked in ASKED.items() if asked not in got[rule]} == {}
 
 
 def test_a_lane_holds_its_limit_over_all_jobs(harvest: ClusterRun) -> None:
