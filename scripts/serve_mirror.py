@@ -14,7 +14,9 @@ def main() -> None:
     """Parse arguments and serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="the mirror's folder, results/{project}/mirror")
-    asyncio.run(serve(parser.parse_args().folder))
+    parser.add_argument("--latency", type=float, default=0, metavar="SECONDS", help="before each answer (default: 0)")
+    arguments = parser.parse_args()
+    asyncio.run(serve(arguments.folder, arguments.latency))
 
 
 if __name__ == "__main__":

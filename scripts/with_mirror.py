@@ -36,14 +36,14 @@ def main() -> None:
     folder = Path("results") / config["project"] / "mirror"
     with only_writer(folder):
         ensure_built(folder, config["mirror"])
-        status = run_beside(folder, arguments.command)
+        status = run_beside(folder, config["mirror"]["latency"], arguments.command)
     sys.exit(status)
 
 
-def run_beside(folder: Path, command: list[str]) -> int:
+def run_beside(folder: Path, latency: float, command: list[str]) -> int:
     """Run the command in a process group of its own, with the servers up; return its exit status."""
     with subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("serve_mirror.py")), str(folder)],
+        [sys.executable, str(Path(__file__).with_name("serve_mirror.py")), str(folder), "--latency", str(latency)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

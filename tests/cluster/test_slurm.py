@@ -50,6 +50,10 @@ class ClusterRun(SmallRun):
 
     profile = "profiles/slurm-ci"
 
+    def __init__(self, **changes: object) -> None:
+        """Its mirror takes its time for an answer, so that requests of several jobs meet there."""
+        super().__init__("test-slurm", latency=0.1, **changes)
+
     def command(self, *options: str) -> list[str]:
         return [self.profile if part == "local" else part for part in super().command(*options)]
 
@@ -84,7 +88,7 @@ def steps(small: SmallRun) -> list[int]:
 @pytest.fixture(scope="module")
 def harvest(cluster: Cluster) -> ClusterRun:
     """The chain up to the dataset, with a decode job killed for memory and a download cancelled on the way."""
-    small = ClusterRun("test-slurm")
+    small = ClusterRun()
     small.clear()
     running = small.start("--retries", "0", "--until", "pack_dataset")
     cluster.ask("scancel", str(cluster.wait_for_running("fetch_batch", running)))
@@ -109,7 +113,7 @@ def test_a_cancelled_download_goes_on_and_memory_grows(cluster: Cluster, harvest
 
 def test_training_is_cancelled_times_out_and_ends(cluster: Cluster, harvest: ClusterRun) -> None:
     train = {"main": {**STEPS, "steps": 400}, "untrained": {**STEPS, "steps": 0}}
-    small = ClusterRun("test-slurm", train={"experiments": train, "checkpoint_seconds": 2})
+    small = ClusterRun(train={"experiments": train, "checkpoint_seconds": 2})
     running = small.start("--retries", "0", "--until", "train_model")
     job = cluster.wait_for_running("train_model main", running)
     wait_for_checkpoint(small.results / "models" / "main" / "checkpoints")

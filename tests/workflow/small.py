@@ -18,12 +18,12 @@ STEPS = {"recipe": "demo", "steps": 8, "batch_size": 32}
 class SmallRun:
     """A project of its own under results/, with the demo's config made small."""
 
-    def __init__(self, project: str, demo: str = "demo.yaml", **changes: object) -> None:
+    def __init__(self, project: str, demo: str = "demo.yaml", latency: float = 0, **changes: object) -> None:
         self.project = project
         self.results = ROOT / "results" / project
         config = yaml.safe_load((ROOT / "config" / demo).read_text(encoding="utf-8"))
         config["project"] = project
-        config["mirror"].update(MIRROR)
+        config["mirror"].update(MIRROR, latency=latency)
         config["train"]["experiments"] = {"main": STEPS, "untrained": {**STEPS, "steps": 0}}
         config["train"]["checkpoint_seconds"] = 1
         config["evaluate"]["own"] = False  # two programs more; the demo runs them

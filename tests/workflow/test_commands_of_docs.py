@@ -34,6 +34,8 @@ OTHERS = ("apptainer", "apt-get", "cat", "cd", "conda", "cp", "docker", "git", "
 LANGUAGES = {"console", "text", "yaml", "python", ""}  # of blocks; those of console hold commands
 UNRUN = {
     "source .venv/bin/activate": "changes the shell that types it; the tests' commands run in that environment",
+    "conda env create -f envs/train.yaml -n kg2clip-train": "needs conda's channels",
+    "conda activate kg2clip-train": "changes the shell that types it, and needs conda",
     "tmux new -s kg2clip": "opens a terminal",
     "tmux attach -t kg2clip": "opens a terminal",
     "rsync -av cluster:kg2clip/results/bumblebees/report/index.html .": "needs a cluster of the reader's",

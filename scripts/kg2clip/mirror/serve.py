@@ -43,8 +43,12 @@ def open_sites(folder: Path) -> list[Site]:
     return [kind(folder) for kind in kinds]
 
 
-async def serve(folder: Path) -> None:
-    """Serve a built mirror until standard input closes; print the resolve map as one line of JSON when ready."""
+async def serve(folder: Path, latency: float = 0) -> None:
+    """Serve a built mirror until standard input closes; print the resolve map as one line of JSON when ready.
+
+    Args:
+        latency: seconds before each answer.
+    """
     graph_port = _free_port()
     graph = subprocess.Popen(
         ["oxigraph", "serve-read-only", "--location", str(folder / "store"), "--bind", f"{LOOPBACK}:{graph_port}"],
@@ -54,7 +58,7 @@ async def serve(folder: Path) -> None:
         preexec_fn=be_killed_with_parent,
     )
     try:
-        async with listening(open_sites(folder), RequestLog(folder / REQUESTS)) as places:
+        async with listening(open_sites(folder), RequestLog(folder / REQUESTS), latency) as places:
             await _wait_for(f"http://{LOOPBACK}:{graph_port}/query?query=ASK%7B%7D", graph)
             print(json.dumps({**places, QUERY_HOST: f"{LOOPBACK}:{graph_port}"}), flush=True)
             group = await _read_until_closed()
@@ -95,10 +99,10 @@ class RequestLog:
 
 
 @asynccontextmanager
-async def listening(sites: Sequence[Site], log: RequestLog) -> AsyncIterator[dict[str, str]]:
-    """Serve sites on free ports; give the resolve map of their hosts."""
+async def listening(sites: Sequence[Site], log: RequestLog, latency: float = 0) -> AsyncIterator[dict[str, str]]:
+    """Serve sites on free ports, each answer some seconds late; give the resolve map of their hosts."""
     # Whoever has left does not hear the rest: an answer without end must not keep the server from ending.
-    runner = web.AppRunner(_application(sites, log), access_log=None, shutdown_timeout=0.1)
+    runner = web.AppRunner(_application(sites, log, latency), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, LOOPBACK, 0)
     await site.start()
@@ -112,13 +116,15 @@ async def listening(sites: Sequence[Site], log: RequestLog) -> AsyncIterator[dic
         await runner.cleanup()
 
 
-def _application(sites: Sequence[Site], log: RequestLog) -> web.Application:
+def _application(sites: Sequence[Site], log: RequestLog, latency: float) -> web.Application:
     by_host = {host: site for site in sites for host in site.hosts}
 
     async def handle(request: web.Request) -> web.StreamResponse:
         host = request.host.split(":")[0]
         site = by_host.get(host)
         with log.entry(host, request.path_qs, request.transport) as line:
+            if latency:
+                await asyncio.sleep(latency)
             response = await site.answer(request) if site else web.Response(status=404, text="no such host here")
             line["status"] = response.status
             with suppress(ConnectionError):  # the client has gone
