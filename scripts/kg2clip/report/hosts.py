@@ -17,21 +17,21 @@ _COUNTS = r"""
 WITH last AS (
     SELECT * FROM downloads SEMI JOIN candidates USING (candidateID) WHERE reason IS DISTINCT FROM 'licence'
     QUALIFY row_number() OVER (
-        PARTITION BY candidateID ORDER BY status = 'success' DESC, batch LIKE '%-leftovers' DESC
+        PARTITION BY candidateID ORDER BY status = 'success' DESC, batch LIKE '%-leftovers' DESC, batch
     ) = 1
 ), asked AS (
-    SELECT coalesce(host, 'no host') AS host, lane, status, reason, bytes, len(tried) > 0 AS further, false AS saved,
+    SELECT candidateID, coalesce(host, 'no host') AS host, lane, status, reason, bytes, len(tried) > 0 AS further, false AS saved,
            CASE WHEN attempts > 0 THEN TRY_CAST(retrieved AS TIMESTAMP) END AS moment
     FROM last
     UNION ALL
-    SELECT coalesce(nullif(regexp_extract(link.accessURI, '^https?://([^/:?#]+)', 1), ''), 'no host'), NULL, NULL,
-           NULL, NULL, NULL, true, NULL
-    FROM (SELECT unnest(tried) AS link FROM last WHERE status = 'success')
+    SELECT candidateID, coalesce(nullif(regexp_extract(link.accessURI, '^https?://([^/:?#]+)', 1), ''), 'no host'),
+           NULL, NULL, NULL, NULL, NULL, true, NULL
+    FROM (SELECT candidateID, unnest(tried) AS link FROM last WHERE status = 'success')
 ), timed AS (
-    SELECT *, date_diff('second', lag(moment) OVER (PARTITION BY {by} ORDER BY moment NULLS LAST), moment) AS gap
-    FROM asked
+    SELECT *, date_diff('second', lag(moment) OVER before, moment) AS gap
+    FROM asked WINDOW before AS (PARTITION BY {by} ORDER BY moment NULLS LAST, candidateID)
 )
-SELECT {by}, any_value(lane) AS lane, count(*) FILTER (NOT saved) AS asked,
+SELECT {by}, min(lane) AS lane, count(*) FILTER (NOT saved) AS asked,
        count(*) FILTER (status = 'success') AS fetched, count(*) FILTER (status = 'success' AND further) AS further,
        coalesce(sum(bytes), 0)::BIGINT AS bytes, count(*) FILTER (status <> 'success') AS lost,
        count(*) FILTER (saved) AS saved, histogram(reason) FILTER (reason IS NOT NULL) AS reasons,
