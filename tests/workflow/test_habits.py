@@ -10,6 +10,7 @@ import yaml
 
 from workflow.small import ROOT, SmallRun, surroundings
 
+GPU_RULES = {"train_model", "evaluate_model", "evaluate_own", "fit_pictures"}
 CONFIGS = sorted(
     path.relative_to(ROOT)
     for path in [*(ROOT / "config").glob("*.yaml"), *(ROOT / "config" / "domains").glob("*.yaml")]
@@ -64,7 +65,7 @@ def test_a_profile_names_only_rules_that_exist_and_limits_every_default_lane(pro
     given = content.get("set-resources", {})
     assert set(given) <= rules
     on_gpus = {rule for rule, resources in given.items() if "gpu" in resources}
-    assert on_gpus == (set() if profile == "local" else {"train_model", "evaluate_model", "fit_pictures"})
+    assert on_gpus == (set() if profile == "local" else GPU_RULES)
     for rule in on_gpus:
         assert {"slurm_partition", "cpus_per_gpu", "mem_mb", "runtime"} <= set(given[rule])
     lanes = yaml.safe_load((ROOT / "config" / "schema.yaml").read_text())["properties"]["download"]["properties"][
