@@ -20,8 +20,8 @@ WITH last AS (
         PARTITION BY candidateID ORDER BY status = 'success' DESC, batch LIKE '%-leftovers' DESC, batch
     ) = 1
 ), asked AS (
-    SELECT candidateID, coalesce(host, 'no host') AS host, lane, status, reason, bytes, len(tried) > 0 AS further, false AS saved,
-           CASE WHEN attempts > 0 THEN TRY_CAST(retrieved AS TIMESTAMP) END AS moment
+    SELECT candidateID, coalesce(host, 'no host') AS host, lane, status, reason, bytes, len(tried) > 0 AS further,
+           false AS saved, CASE WHEN attempts > 0 THEN TRY_CAST(retrieved AS TIMESTAMP) END AS moment
     FROM last
     UNION ALL
     SELECT candidateID, coalesce(nullif(regexp_extract(link.accessURI, '^https?://([^/:?#]+)', 1), ''), 'no host'),
