@@ -1,5 +1,7 @@
 """A real Slurm on this machine for the tests: one node that claims 8 CPUs, partitions `cpu` and `gpu`, two fake GPUs.
 
+A second node without GPUs stands beside it in the partition `pair`, for training on several nodes.
+
 Needs root and Debian's slurm-wlm and munge (make test-slurm installs them). No systemd, no accounting, no cgroups.
 """
 
@@ -19,7 +21,7 @@ from typing import Any
 ETC = Path("/etc/slurm")  # the plugin's job step forgets SLURM_CONF, so the config must lie here
 MARK = "# written by the tests of kg2clip\n"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
-MEMORY = 16000  # MB that the node claims
+MEMORY = 128_000  # MB that the node claims: enough for profiles/slurm
 
 CONFIG = """
 ClusterName=kg2clip
@@ -29,11 +31,11 @@ SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/%n.log
 TaskProlog={folder}/record.sh
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -53,8 +55,10 @@ KillWait=30
 SchedulerParameters=bf_interval=2,sched_interval=2
 SlurmdParameters=config_overrides
 NodeName={host} CPUs=8 RealMemory={memory} Gres=gpu:fake:2 State=UNKNOWN
-PartitionName=cpu Nodes={host} Default=YES MaxTime=60 State=UP
-PartitionName=gpu Nodes={host} MaxTime=60 State=UP
+NodeName={second} NodeHostname={host} NodeAddr=127.0.0.1 Port=6828 CPUs=8 RealMemory={memory} State=UNKNOWN
+PartitionName=cpu Nodes={host} Default=YES MaxTime=1440 State=UP
+PartitionName=gpu Nodes={host} MaxTime=1440 State=UP
+PartitionName=pair Nodes={host},{second} MaxTime=1440 State=UP
 """
 RECORD = """#!/bin/sh
 echo "$SLURM_JOB_ID $SLURM_JOB_PARTITION ${{CUDA_VISIBLE_DEVICES:-none}} $(nproc)" >> {folder}/jobs.txt
@@ -76,11 +80,14 @@ def missing() -> str | None:
 class Cluster:
     """Starts on entry, ends with all its jobs on exit."""
 
+    def __init__(self) -> None:
+        host = socket.gethostname().split(".")[0]
+        self.nodes = (host, f"{host}-second")
+
     def __enter__(self) -> Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="kg2clip-slurm-"))
         self.folder.chmod(0o755)
-        for name in ("state", "spool"):
-            (self.folder / name).mkdir()
+        (self.folder / "state").mkdir()
         self._write_config()
         self._processes = [
             self._start("munged", "--foreground", "--force", f"--key-file={self.folder}/munge.key",
@@ -89,8 +96,11 @@ class Cluster:
         ]  # fmt: skip
         self._wait_for(lambda: (self.folder / "munge.socket").exists(), "munged")
         self._processes.append(self._start("slurmctld", "-D", "-c"))
-        self._processes.append(self._start("slurmd", "-D", "-N", socket.gethostname().split(".")[0]))
-        self._wait_for(lambda: "idle" in self.ask("sinfo", "-h", "-o", "%T"), "the node")
+        for node in self.nodes:
+            self._processes.append(self._start("slurmd", "-D", "-N", node))
+        self._wait_for(
+            lambda: self.ask("sinfo", "-h", "-N", "-p", "pair", "-o", "%T").split() == ["idle"] * 2, "the nodes"
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -153,15 +163,15 @@ class Cluster:
         return found[0]
 
     def _write_config(self) -> None:
-        host = socket.gethostname().split(".")[0]
-        facts = {"folder": self.folder, "host": host, "memory": MEMORY}
+        host, second = self.nodes
+        facts = {"folder": self.folder, "host": host, "second": second, "memory": MEMORY}
         ETC.mkdir(exist_ok=True)
         (ETC / "slurm.conf").write_text(MARK + CONFIG.format(**facts))
         lines = []
         for number in range(2):  # character devices, so that Slurm sets CUDA_VISIBLE_DEVICES
             device = self.folder / f"nvidia{number}"
             os.mknod(device, 0o600 | 0o020000, os.makedev(195, number))
-            lines.append(f"Name=gpu Type=fake File={device}\n")
+            lines.append(f"NodeName={host} Name=gpu Type=fake File={device}\n")
         (ETC / "gres.conf").write_text(MARK + "".join(lines))
         record = self.folder / "record.sh"
         record.write_text(RECORD.format(**facts))
@@ -171,7 +181,7 @@ class Cluster:
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-        log = open(self.folder / f"{program}.out", "wb")  # noqa: SIM115 - as long as the program runs
+        log = open(self.folder / f"{program}.out", "ab")  # noqa: SIM115 - as long as the program runs
         return subprocess.Popen([str(path), *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def _wait_for(self, ready: Any, what: str, seconds: float = 60) -> None:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import shlex
 import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,6 +22,7 @@ from workflow.small import ROOT, STEPS, SmallRun, surroundings
 
 from cluster.slurm import Cluster, missing
 from kg2clip import tables
+from kg2clip.files import read_json
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
@@ -36,6 +40,15 @@ ASKED = {
     "train_model": ("gpu", 1, 2, 3000, 10),
     "evaluate_model": ("gpu", 1, 2, 3000, 10),
     "make_report": ("cpu", 0, 1, 2000, 10),
+}
+
+
+# Long enough to be cancelled on the way, and to meet a time limit of a minute.
+LONG = {
+    "train": {
+        "experiments": {"main": {**STEPS, "steps": 400}, "untrained": {**STEPS, "steps": 0}},
+        "checkpoint_seconds": 2,
+    }
 }
 
 
@@ -112,8 +125,7 @@ def test_a_cancelled_download_goes_on_and_memory_grows(cluster: Cluster, harvest
 
 
 def test_training_is_cancelled_times_out_and_ends(cluster: Cluster, harvest: ClusterRun) -> None:
-    train = {"main": {**STEPS, "steps": 400}, "untrained": {**STEPS, "steps": 0}}
-    small = ClusterRun(train={"experiments": train, "checkpoint_seconds": 2})
+    small = ClusterRun(**LONG)
     running = small.start("--retries", "0", "--until", "train_model")
     job = cluster.wait_for_running("train_model main", running)
     wait_for_checkpoint(small.results / "models" / "main" / "checkpoints")
@@ -130,6 +142,57 @@ def test_training_is_cancelled_times_out_and_ends(cluster: Cluster, harvest: Clu
     assert steps(small)[-1] == 400 > reached
     done = small.run()
     assert done.returncode == 0, done.stdout[-6000:]
+
+
+def test_the_profile_slurm_runs_as_it_is_typed(cluster: Cluster, harvest: ClusterRun) -> None:
+    """After the doctor has looked at it; without accounting, squeue is asked."""
+    small = ClusterRun(**LONG)
+    small.profile = "slurm"
+    status, said = diagnose(small, "slurm")
+    assert status == 0 and "partitions: have what the" in said, said
+    before = {job["id"] for job in cluster.jobs()}
+    done = small.run("--forcerun", "evaluate_model", "--slurm-status-command", "squeue")
+    assert done.returncode == 0, done.stdout[-6000:]
+    fresh = [job for job in cluster.jobs() if job["id"] not in before]
+    got = {job["rule"]: tuple(job[key] for key in ("partition", "gpus", "cpus", "memory", "minutes")) for job in fresh}
+    assert got["evaluate_model"] == ("gpu", 1, 4, 32000, 240)
+    assert got["make_report"] == ("cpu", 0, 1, 8000, 60)
+    assert {job["state"] for job in fresh} == {"COMPLETED"}
+
+
+def test_a_training_over_two_nodes(harvest: ClusterRun, tmp_path: Path) -> None:
+    """The command of docs/extending.md, two processes a node instead of four."""
+    small = ClusterRun()
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^\$ (srun .+)", page, re.MULTILINE)
+    command = command.replace("results/birds/dataset", str(small.results / "dataset"))
+    command = command.replace("results/birds", str(tmp_path)).replace("--processes 4", "--processes 2 --threads 1")
+    words = shlex.split(f"{command} --config {small.config}")
+    words[1:1] = ["--partition", "pair", "--mem", "6000", "--time", "10"]
+    done = subprocess.run(words, cwd=ROOT, env=surroundings(), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    trained = read_json(tmp_path / "models" / "main" / "metrics.json")
+    assert trained["processes"] == 4 and trained["steps"] == STEPS["steps"]
+
+
+def test_a_table_of_partitions_is_written_and_looked_at(cluster: Cluster, tmp_path: Path) -> None:
+    """The plugin's own program asks the cluster; what it leaves out, the doctor names (docs/operations.md)."""
+    table = tmp_path / "partitions.yaml"
+    subprocess.run(["generate-slurm-partition-config", "-o", str(table)], env=surroundings(), check=True)
+    partitions = yaml.safe_load(table.read_text())
+    assert partitions["partitions"].keys() == {"cpu", "gpu", "pair"}
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
+    for wanted in (profile["default-resources"], *profile["set-resources"].values()):
+        wanted.pop("slurm_partition", None)
+    profile["slurm-partition-config"] = str(table)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(profile))
+    small = ClusterRun(**LONG)
+    status, said = diagnose(small, str(tmp_path))
+    assert status == 1 and "A partition without max_gpu counts as one without GPUs" in said, said
+    partitions["partitions"]["gpu"]["max_gpu"] = 2
+    table.write_text(yaml.safe_dump(partitions))
+    status, said = diagnose(small, str(tmp_path))
+    assert status == 0 and "partitions: have what the" in said, said
 
 
 def test_each_rule_got_what_the_profile_says(cluster: Cluster, harvest: ClusterRun) -> None:
@@ -149,6 +212,13 @@ def test_a_lane_holds_its_limit_over_all_jobs(harvest: ClusterRun) -> None:
     lines = (harvest.results / "mirror" / "requests.jsonl").read_text().splitlines()
     busiest = max(entry["open"] for entry in map(json.loads, lines) if entry["host"] == "upload.mirror.test")
     assert 1 < busiest <= 8
+
+
+def diagnose(small: ClusterRun, profile: str) -> tuple[int, str]:
+    """The doctor's exit status and words about a profile."""
+    command = [sys.executable, "scripts/doctor.py", "--offline", "--config", str(small.config), "--profile", profile]
+    done = subprocess.run(command, cwd=ROOT, env=surroundings(), capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
 
 
 def wait_for_checkpoint(folder: Path) -> None:

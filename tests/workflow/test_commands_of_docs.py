@@ -47,10 +47,10 @@ UNRUN = {
     "srun --nodes 2 --ntasks-per-node 1 python scripts/train_model.py --dataset results/birds/dataset/manifest.parquet"
     " --experiment main --output results/birds/models/main"
     " --provenance results/birds/provenance/train_model.main.json --processes 4":
-        "needs a cluster of the reader's with GPUs",
+        "tests/cluster trains by it on two nodes",
     "caffeinate -i": "a program of macOS",
     "generate-slurm-partition-config -o profiles/mysite/partitions.yaml":
-        "asks a cluster; a program of the Slurm plugin (test_profiles reads a table of its form)",
+        "asks a cluster; tests/cluster does (test_profiles reads a table of its form)",
     "PYTHONPATH=scripts python -c \"from pathlib import Path; from kg2clip.mirror import faults; faults.write_into(Path('docs/mirror.md'))\"":
         "writes docs/mirror.md, which a test of the mirror holds against the code",
     "rm results/{project}/download/*-leftovers.manifest.parquet": "removes results",

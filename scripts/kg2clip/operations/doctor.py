@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import getpass
+import logging
 import math
 import os
 import re
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,6 +40,9 @@ CONNECT_SECONDS = 10
 ASK_SECONDS = 30  # a controller of Slurm that answers later is in trouble
 # Environment variables that a source needs, by source.
 KEYS = {"brave": ("BRAVE_API_KEY",), "gbifdownload": ("GBIF_USER", "GBIF_PASSWORD")}
+# What the Slurm plugin looks at when it chooses a partition.
+AMOUNTS = ("mem_mb", "runtime", "gpu", "cpus_per_gpu")
+KINDS = ("gres", "gpu_model", "constraint")
 UNITS = {"": 1, "m": 1, "M": 1, "G": 1000, "T": 1000_000}
 
 
@@ -319,8 +324,39 @@ def check_slurm(name: str, profile: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _check_account(name, common)
     own = _by_rule(profile.get("set-resources"))
     asked = {rule: {**common, **needs, **own.get(rule, {})} for rule, needs in rule_needs().items()}
-    wrong = [finding for rule, wanted in asked.items() for finding in _check_rule(name, rule, wanted, partitions)]
+    table = profile.get("slurm-partition-config") or os.environ.get("SNAKEMAKE_SLURM_PARTITIONS")
+    wrong = list(_choose_partitions(name, str(table), asked)) if table else []
+    for rule, wanted in asked.items():
+        wrong += _check_rule(name, rule, wanted, partitions)
     yield from wrong or [ok("partitions", f"have what the {len(asked)} rules ask for")]
+
+
+def _choose_partitions(profile: str, table: str, asked: Mapping[str, dict[str, Any]]) -> Iterator[Finding]:
+    """Write into each rule's wishes the partition that the plugin would choose for it from a table of their limits."""
+    try:
+        from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
+    except ImportError:  # told as a missing plugin
+        return
+    try:
+        limits = read_partition_file(Path(table))
+    except Exception as failure:  # a WorkflowError, or what a table of another form raises
+        yield error("partitions", f"{table} can't be read: {failure}")
+        return
+    silent = logging.Logger("partitions", logging.CRITICAL)
+    for rule, wanted in asked.items():
+        if wanted.get("slurm_partition"):
+            continue
+        needs: dict[str, Any] = {key: _first_number(wanted[key]) for key in AMOUNTS if key in wanted}
+        needs |= {key: str(wanted[key]) for key in KINDS if key in wanted}
+        threads = _first_number(wanted.get("cpus_per_task", 1))
+        chosen = get_best_partition(limits, SimpleNamespace(name=rule, threads=threads, resources=needs), silent)
+        if chosen:
+            wanted["slurm_partition"] = chosen
+            continue
+        says = ", ".join(f"{key}={value}" for key, value in {"threads": threads, **needs}.items())
+        hint = ". A partition without max_gpu counts as one without GPUs" if needs.get("gpu") else ""
+        about = f"{profile}, {rule}"
+        yield error(about, f"no partition in {table} takes {says}: its jobs would go to the default one{hint}")
 
 
 def _check_account(profile: str, common: Mapping[str, Any]) -> Iterator[Finding]:

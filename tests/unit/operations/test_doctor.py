@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 import socket
 import subprocess
 import sys
@@ -112,6 +113,54 @@ def test_what_a_cluster_cannot_give_is_an_error(slurm: Path, changes: dict[str, 
     findings = list(doctor.check_profile("slurm", config(), slurm))
     wrong = [finding for finding in findings if finding.level == "error"]
     assert len(wrong) >= 1 and says in told(wrong)
+
+
+def write_profile_that_chooses(root: Path, partitions: str) -> None:
+    """The shipped profile without a named partition, and a table from which the plugin takes one for each rule."""
+    shipped = yaml.safe_load((settings.ROOT / "profiles" / "slurm" / "config.yaml").read_text())
+    for wanted in (shipped["default-resources"], *shipped["set-resources"].values()):
+        wanted.pop("slurm_partition", None)
+    (root / "partitions.yaml").write_text(partitions)
+    write_profile(root, **shipped, **{"slurm-partition-config": str(root / "partitions.yaml")})
+
+
+CPU = "cpu: {max_runtime: 2880, max_mem_mb: 256000, max_threads: 64}"
+GPU = "gpu: {max_runtime: 1440, max_mem_mb: 128000, max_threads: 32, max_gpu: 4}"
+
+
+def test_partitions_that_the_plugin_chooses_are_looked_at(slurm: Path) -> None:
+    write_profile_that_chooses(slurm, f"partitions: {{{CPU}, {GPU}}}")
+    findings = list(doctor.check_profile("slurm", config(), slurm))
+    assert levels(findings) == ["ok"] * len(findings) and "have what the" in told(findings)
+
+
+@pytest.mark.parametrize(
+    ("partitions", "says"),
+    [
+        (
+            f"partitions: {{{CPU}, gpu: {{max_threads: 32}}}}",
+            "train_model: no partition in .* takes threads=.*mem_mb=64000, .*gpu=1",
+        ),
+        (f"partitions: {{{CPU}, gpu: {{max_threads: 32}}}}", "default one. A partition without max_gpu counts as one"),
+        ("partitions: {cpu: {max_runtime: 60}}", "decode_batch: .* default one$"),
+        (f"partitions: {{{GPU}, long: {{max_runtime: 9999}}}}", "no partition long that is up"),
+        (f"partitions: {{{CPU}, {GPU.replace('4', '8')}}}", None),
+        ("a: [", "partitions.yaml can't be read"),
+        ("partitions: 3", "partitions.yaml can't be read"),
+        ("partitions: {cpu: 3}", "partitions.yaml can't be read"),
+        ("partitions: {cpu: {max_runtime: soon}}", "partitions.yaml can't be read"),
+    ],
+)
+def test_a_table_of_partitions_that_fits_no_rule_is_told(slurm: Path, partitions: str, says: str | None) -> None:
+    write_profile_that_chooses(slurm, partitions)
+    wrong = [finding for finding in doctor.check_profile("slurm", config(), slurm) if finding.level == "error"]
+    assert re.search(says, told(wrong), re.MULTILINE) if says else wrong == []
+
+
+def test_a_table_of_partitions_that_is_not_there_is_told(slurm: Path) -> None:
+    write_profile_that_chooses(slurm, "partitions: {}")
+    (slurm / "partitions.yaml").unlink()
+    assert "not found" in told(list(doctor.check_profile("slurm", config(), slurm)))
 
 
 @pytest.mark.parametrize(
