@@ -145,11 +145,12 @@ def test_training_is_cancelled_times_out_and_ends(cluster: Cluster, harvest: Clu
 
 
 def test_the_profile_slurm_runs_as_it_is_typed(cluster: Cluster, harvest: ClusterRun) -> None:
-    """After the doctor has looked at it; without accounting, squeue is asked."""
+    """After the doctor has looked at it: a cluster that keeps no records is asked by squeue."""
     small = ClusterRun(**LONG)
     small.profile = "slurm"
     status, said = diagnose(small, "slurm")
-    assert status == 0 and "partitions: have what the" in said, said
+    assert status == 1 and said.splitlines()[-1].startswith("1 of "), said
+    assert "partitions: have what the" in said and "Add slurm-status-command: squeue" in said
     before = {job["id"] for job in cluster.jobs()}
     done = small.run("--forcerun", "evaluate_model", "--slurm-status-command", "squeue")
     assert done.returncode == 0, done.stdout[-6000:]
@@ -184,7 +185,7 @@ def test_a_table_of_partitions_is_written_and_looked_at(cluster: Cluster, tmp_pa
     profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
     for wanted in (profile["default-resources"], *profile["set-resources"].values()):
         wanted.pop("slurm_partition", None)
-    profile["slurm-partition-config"] = str(table)
+    profile |= {"slurm-partition-config": str(table), "slurm-status-command": "squeue"}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(profile))
     small = ClusterRun(**LONG)
     status, said = diagnose(small, str(tmp_path))

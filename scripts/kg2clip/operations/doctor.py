@@ -306,7 +306,7 @@ def _options() -> frozenset[str]:
 
 
 def check_slurm(name: str, profile: Mapping[str, Any]) -> Iterator[Finding]:
-    """The executor plugin, the account, and each partition, GPU, CPU and time limit that the profile asks for."""
+    """The executor plugin, the account, the records, and each partition and its limits that the profile asks for."""
     try:
         yield ok("Slurm plugin", version("snakemake-executor-plugin-slurm"))
     except PackageNotFoundError:
@@ -322,6 +322,7 @@ def check_slurm(name: str, profile: Mapping[str, Any]) -> Iterator[Finding]:
         return
     common = _pairs(profile.get("default-resources"))
     yield from _check_account(name, common)
+    yield from _check_status(name, profile)
     own = _by_rule(profile.get("set-resources"))
     asked = {rule: {**common, **needs, **own.get(rule, {})} for rule, needs in rule_needs().items()}
     table = profile.get("slurm-partition-config") or os.environ.get("SNAKEMAKE_SLURM_PARTITIONS")
@@ -374,6 +375,15 @@ def _check_account(profile: str, common: Mapping[str, Any]) -> Iterator[Finding]
         yield warning("Slurm account", f"yours are {', '.join(known)}. Set slurm_account to one of them under {place}")
     elif known:
         yield ok("Slurm account", f"{known[0]}, your only one")
+
+
+def _check_status(name: str, profile: Mapping[str, Any]) -> Iterator[Finding]:
+    """The program by which the plugin learns that a job has ended: it takes sacct where that is installed."""
+    if profile.get("slurm-status-command") == "squeue" or not shutil.which("sacct"):
+        return
+    if not _ask("sacct", "--starttime", "now"):  # it prints a header at least
+        says = "sacct does not answer, so no job would ever be seen to end; many clusters keep no records. Add"
+        yield error("Slurm accounting", f"{says} slurm-status-command: squeue to profiles/{name}/config.yaml")
 
 
 def _user() -> str:

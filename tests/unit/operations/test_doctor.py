@@ -44,6 +44,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sinfo = tmp_path / "sinfo"
     sinfo.write_text(f"#!/bin/sh\ncat <<'END'\n{SINFO}END\n")
     sinfo.chmod(0o755)
+    (tmp_path / "sacct").write_text("#!/bin/sh\necho JobID\n")
+    (tmp_path / "sacct").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     return tmp_path
 
@@ -213,6 +215,23 @@ def test_the_account_is_one_that_you_may_use(
     (slurm / "sacctmgr").chmod(0o755)
     found = [f for f in doctor.check_profile("slurm", config(), slurm) if f.about == "Slurm account"]
     assert levels(found) == ([level] if level else []) and says in told(found)
+
+
+@pytest.mark.parametrize(
+    ("sacct", "changes", "fails"),
+    [
+        ("echo 'Slurm accounting storage is disabled' >&2; exit 1", {}, True),
+        ("echo 'Slurm accounting storage is disabled' >&2; exit 1", {"slurm-status-command": "squeue"}, False),
+        ("echo JobID", {}, False),
+    ],
+)
+def test_a_cluster_that_keeps_no_records_is_asked_by_squeue(
+    slurm: Path, sacct: str, changes: dict[str, object], fails: bool
+) -> None:
+    (slurm / "sacct").write_text(f"#!/bin/sh\n{sacct}\n")
+    write_profile(slurm, **changes)
+    said = told(list(doctor.check_profile("slurm", config(), slurm)))
+    assert ("error Slurm accounting" in said and "slurm-status-command: squeue" in said) == fails
 
 
 def test_no_slurm_here_is_an_error(slurm: Path) -> None:
