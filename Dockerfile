@@ -1,7 +1,10 @@
 # All of kg2clip in one image, from the same pinned packages as `make`. For sites without conda.
 #
 #   docker build -t kg2clip .
-#   docker run --rm -it --gpus all --user "$(id -u):$(id -g)" -v "$PWD":/work kg2clip snakemake --profile local
+#   docker run --rm -it --gpus all --ipc=host --user "$(id -u):$(id -g)" -v "$PWD":/work kg2clip snakemake --profile local
+#
+# Leave out --gpus all where there is no GPU. --ipc=host: the processes that decode pictures hand them over in shared memory,
+# of which Docker gives 64 MB.
 #
 # With Apptainer, from the image that Docker built:
 #

@@ -23,10 +23,11 @@ def main() -> None:
     """Parse arguments, ask Snakemake for a dry-run, explain it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", default="local", metavar="NAME", help="as for snakemake (default: local)")
+    parser.add_argument("--sdm", metavar="METHOD", help="as for snakemake, where the run is made with it: conda")
     parser.add_argument("--configfile", type=Path, default=DEFAULT, metavar="FILE", help=f"default: {DEFAULT}")
     arguments = parser.parse_args()
     config = settings.load(arguments.configfile)
-    jobs = why.read_jobs(dry_run(arguments.profile, arguments.configfile))
+    jobs = why.read_jobs(dry_run(arguments.profile, arguments.configfile, arguments.sdm))
     if not jobs:
         print("nothing would run: everything is as the config asks")
         return
@@ -34,14 +35,15 @@ def main() -> None:
         print(line)
 
 
-def dry_run(profile: str, configfile: Path) -> str:
-    """What `snakemake -n` says.
+def dry_run(profile: str, configfile: Path, deployment: str | None = None) -> str:
+    """What `snakemake -n` says; with the way of software deployment, since each has other software to Snakemake.
 
     Raises:
         UserError: Snakemake can't start; with what it said.
     """
     command = ["snakemake", "-n", "--nolock", "--nocolor", "--profile", profile]
     command += ["--configfile", str(configfile), "--replace-workflow-config"]
+    command += ["--sdm", deployment] if deployment else []
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     except FileNotFoundError:

@@ -84,7 +84,7 @@ def reasons(job: Job, config: Settings, provenance: Path) -> list[str]:
     if "Code has changed" in reason:
         words.append("its rule was edited")
     if "Software environment definition has changed" in reason:
-        words.append("its conda environment in envs/ was edited")
+        words.append("its conda environment in envs/ was edited, or --sdm is not as last time")
     if not words and "updated by another job" not in reason:
         words.append(reason or "Snakemake gives no reason")
     return words

@@ -83,7 +83,7 @@ def test_changed_code_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("Incomplete output files: a.parquet", "it was stopped before it was done"),
         (
             "Software environment definition has changed since last execution",
-            "its conda environment in envs/ was edited",
+            "its conda environment in envs/ was edited, or --sdm is not as last time",
         ),
         (
             "Updated input files: ; Input files updated by another job: a.parquet; Code has changed",
