@@ -21,6 +21,8 @@ from kg2clip.files import read_json
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 NOT_IN_A_CLONE = (".git", ".venv", "results", "resources", "models", "site", ".snakemake", "*_cache", "__pycache__")
 ELSEWHERE = {
+    "git clone ADDRESS kg2clip": "the fixture `clone`",
+    "cd kg2clip": "each command is typed there",
     "make demo": "tests/full/test_demo.py",
     "python scripts/fetch_model.py hf-hub:imageomics/bioclip models/bioclip": "tests/unit/train/test_fetch_model.py",
     "python scripts/doctor.py --profile slurm": "tests/cluster",

@@ -33,6 +33,12 @@ OTHERS = ("apptainer", "apt-get", "cat", "cd", "conda", "cp", "docker", "git", "
           "wsl", ".venv/bin/python", ".venv/bin/pre-commit")  # fmt: skip
 LANGUAGES = {"console", "text", "yaml", "python", ""}  # of blocks; those of console hold commands
 UNRUN = {
+    "git clone ADDRESS kg2clip": "asks the repository's host",
+    "cd kg2clip": "changes the shell that types it",
+    "srun --cpus-per-task 4 --mem 8G --time 60 make demo": "asks a cluster; tests/full runs make demo",
+    "python3.11 -m pip wheel --no-deps -r envs/pip-lock.txt -w wheels": "fetches all packages",
+    "PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels make .venv/ready": "needs the packages that the line before fetches",
+    "rsync -a --exclude .venv --exclude 'download/*/' kg2clip/ cluster:kg2clip/": "needs a cluster of the reader's",
     "source .venv/bin/activate": "changes the shell that types it; the tests' commands run in that environment",
     "conda env create -f envs/train.yaml -n kg2clip-train": "needs conda's channels",
     "conda activate kg2clip-train": "changes the shell that types it, and needs conda",
@@ -57,7 +63,7 @@ UNRUN = {
     "tensorboard --logdir results/birds/models": "serves until it is stopped",
     ".venv/bin/pre-commit install": "changes the clone that it is typed in",
     "wsl --install -d Ubuntu-24.04": "a program of Windows",
-    "sudo apt-get install make python3-venv": "installs packages on the machine",
+    "sudo apt-get install git make python3-venv": "installs packages on the machine",
     "kill -9": "the name of what the tests do",
     'python -m open_clip_train.main --dataset-type webdataset --train-data "results/bumblebees/dataset/train-{00000..00041}.tar"'
     " --model ViT-B-32":
@@ -191,6 +197,21 @@ def test_the_plan_in_the_tutorial_is_what_the_program_prints() -> None:
     done = run([sys.executable, "scripts/plan.py", "--entities", "250"])
     printed = [line.rstrip() for line in done.stdout.splitlines()]
     assert [line for line in shown.splitlines() if line.rstrip() not in printed] == []
+
+
+def test_the_pages_count_the_jobs_that_there_are() -> None:
+    """The tutorial's harvest and the whole run; Snakemake's total holds the target `all`."""
+    pages = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("tutorial", "costs")}
+    (whole,) = re.findall(r"With `config/config.yaml` that is (\d+) jobs", pages["costs"])
+    harvest = set(
+        re.findall(r"of (\d+)\] (?:export|build)|of (\d+) jobs failed", pages["tutorial"].partition("## 4.")[2])
+    )
+    (until,) = {first or second for first, second in harvest}
+    for number, options in ((whole, []), (until, ["--until", "pack_dataset"])):
+        done = run(
+            ["snakemake", "--profile", "local", "-n", "--nolock", "--config", "project=test-docs-jobs", *options]
+        )
+        assert re.findall(r"^total +(\d+)$", done.stdout, re.MULTILINE)[0] == number
 
 
 def test_the_picture_of_a_container_follows_the_makefile() -> None:
