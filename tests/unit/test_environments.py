@@ -77,6 +77,24 @@ def test_the_image_is_built_from_files_that_are_there_and_installs_what_make_doe
     assert set(instructions) <= {"FROM", "RUN", "COPY", "ENV", "WORKDIR", "CMD"} and instructions[0] == "FROM"
 
 
+def test_hooks_before_a_commit_are_those_of_make_lint() -> None:
+    lint = re.search(r"^lint: .*\n\t(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = [hook["entry"] for hook in repository["hooks"]]
+    assert lint and all(hook.startswith(".venv/bin/") for hook in hooks)
+    assert [hook.removeprefix(".venv/bin/") for hook in hooks] == [
+        re.sub(r" (\.|Snakefile rules)$", "", command) for command in lint[1].split(" && ")
+    ]
+
+
+def test_the_catalogue_of_workflows_names_a_profile_and_ways_that_there_are() -> None:
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert set(usage) == {"mandatory-flags", "software-stack-deployment", "report"}
+    assert set(usage["mandatory-flags"]) == {"desc", "flags"} and usage["software-stack-deployment"] == {"conda": True}
+    profile = usage["mandatory-flags"]["flags"].removeprefix("--profile ")
+    assert (ROOT / profile / "config.yaml").is_file()
+
+
 @pytest.mark.parametrize("stage", PROGRAMS)
 def test_an_environment_holds_what_its_stage_imports_and_all_that_this_needs(stage: str) -> None:
     text = (ROOT / "envs" / f"{stage}.yaml").read_text()
