@@ -12,7 +12,7 @@ import argparse
 import ast
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
@@ -97,12 +97,18 @@ def normal(name: str) -> str:
 
 def imported(program: str) -> set[str]:
     """Packages that a program and its modules import, also inside functions."""
-    owners = packages_distributions()
+    owners = _owners()
     found: set[str] = set()
     for path in codehash.code_files(program):
         tops = {name.partition(".")[0] for name in _modules(path)} - sys.stdlib_module_names - {codehash.LIBRARY}
         found.update(normal(owners[top][0]) for top in tops)
     return found
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    """The installed packages by the modules that they hold; it takes half a second."""
+    return packages_distributions()
 
 
 @cache
