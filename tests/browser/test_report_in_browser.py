@@ -142,7 +142,7 @@ def test_the_methods_text_is_copied(visit: Any) -> None:
     opened: Visit = visit(permissions=["clipboard-read", "clipboard-write"])
     opened.page.get_by_role("button", name="Copy the text").click()
     expect(opened.page.get_by_role("button", name="Copied")).to_be_visible()
-    assert "We exported 6 entities" in opened.page.evaluate("navigator.clipboard.readText()")
+    assert "We exported 6 species" in opened.page.evaluate("navigator.clipboard.readText()")
 
 
 def test_on_paper_nothing_is_cut(visit: Any) -> None:
@@ -152,3 +152,38 @@ def test_on_paper_nothing_is_cut(visit: Any) -> None:
     assert not page.locator("nav").is_visible()
     cut = page.locator(".scroll").evaluate_all("boxes => boxes.filter(b => b.scrollHeight > b.clientHeight + 1).length")
     assert cut == 0
+
+
+def test_a_table_with_rows_that_have_no_numbers_is_sorted(visit: Any) -> None:
+    """ "none planted" spans six columns: the last of them has no cell in its row."""
+    opened: Visit = visit()
+    table = opened.page.locator("section[aria-labelledby=truth] table")
+    recall = table.locator("thead th", has_text="Recall")
+    recall.locator("button").click()
+    expect(recall).to_have_attribute("aria-sort", "descending")
+    expect(table.locator("tbody tr").last).to_contain_text("none planted")
+    recall.locator("button").click()
+    expect(table.locator("tbody tr").first).to_contain_text("none planted")
+    assert opened.wrong == []
+
+
+def test_a_search_minds_no_accents_and_escape_ends_it(visit: Any) -> None:
+    page = visit().page
+    coverage = page.locator("section[aria-labelledby=coverage]")
+    rows = coverage.locator("tbody tr:not(.group):visible")
+    coverage.locator("input").fill("BÖMBUS terréstris")
+    expect(rows).to_have_count(1)
+    coverage.locator("input").press("Escape")
+    expect(rows).to_have_count(6)
+
+
+def test_paper_has_all_tables_and_the_screen_stays_as_it_was(visit: Any) -> None:
+    page = visit().page
+    tables, pictures = page.locator("details:has(> .table)"), page.locator("details:has(> .gallery)")
+    folded = tables.evaluate_all("all => all.filter(one => !one.open).length")
+    assert folded > 2
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tables.evaluate_all("all => all.every(one => one.open)")
+    assert not pictures.first.evaluate("one => one.open")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tables.evaluate_all("all => all.filter(one => !one.open).length") == folded

@@ -113,8 +113,9 @@ class Detail:
 
     @property
     def worst(self) -> tuple[ClassScore, ...]:
-        """The classes that are recognised worst, the worst first; none where `best` has all."""
-        return () if len(self.classes) <= 2 * SHOWN_CLASSES else self.classes[: -SHOWN_CLASSES - 1 : -1]
+        """The classes with mistakes that are recognised worst, the worst first; none where `best` has all."""
+        last = () if len(self.classes) <= 2 * SHOWN_CLASSES else self.classes[: -SHOWN_CLASSES - 1 : -1]
+        return tuple(entry for entry in last if entry.right < entry.pictures)
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def measure(results: Results) -> Accuracy:
     scores = _scores(rows, results)
     details = []
     for benchmark, folder in results.benchmarks.items():
-        if best := _best([score for score in scores if score.benchmark == benchmark]):
+        # Models of others stand beside ours and never for it.
+        if best := _best([s for s in scores if s.benchmark == benchmark and s.experiment in results.experiments]):
             details.append(_detail(results, best, folder))
     return Accuracy(
         scores,

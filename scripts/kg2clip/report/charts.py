@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -30,7 +30,7 @@ from kg2clip.report.tree import Arc
 
 WIDTH, HEIGHT = 330, 190  # pixels: two beside each other on a wide page, one on a telephone without shrinking
 RADIUS, HOLE = 205, 46  # of the circle of the coverage
-MAX_POINTS = 400  # of a curve: more than there are pixels
+MAX_POINTS = 400  # of a curve: more than there are pixels; fewer where there are many curves
 MAX_CLASSES = 2_000  # of a scatter
 MAX_PAIRS = 40  # of compared models; the table has all
 SIGNIFICANT = 0.05
@@ -121,7 +121,7 @@ def coverage_tree(arcs: Sequence[Arc]) -> Chart | None:
             alt.Tooltip("each:Q", title="pictures an entity", format=",.1f"),
         ],
     )
-    wedges = base.mark_arc(opacity=0.6, padAngle=0.006, cornerRadius=2, cursor="pointer").encode(
+    wedges = base.mark_arc(opacity=0.55, padAngle=0.006, cornerRadius=2, cursor="pointer").encode(
         theta2="end",
         radius=alt.Radius("outer:Q", scale=None),
         radius2="inner",
@@ -129,7 +129,7 @@ def coverage_tree(arcs: Sequence[Arc]) -> Chart | None:
             "each:Q",
             title="kept pictures an entity",
             scale=alt.Scale(type="symlog", domain=[0, most or 1], range=[PALETTE[1], "#c9a227", PALETTE[0]]),
-            legend=alt.Legend(orient="bottom", direction="horizontal", gradientLength=200, format="~s", tickCount=4),
+            legend=alt.Legend(orient="bottom", direction="horizontal", gradientLength=200, format=",~f", tickCount=4),
         ),
     )
     labels = (
@@ -198,7 +198,7 @@ def accuracy(scores: Sequence[Score]) -> Chart | None:
         alt.Tooltip("high:Q", title="to, %", format=".1f"),
         alt.Tooltip("chance:Q", title="chance, %", format=".1f"),
     ]
-    base = alt.Chart(frame).encode(y=alt.Y("row:N", sort=None, title=None, axis=alt.Axis(labelLimit=170)), tooltip=told)
+    base = alt.Chart(frame).encode(y=alt.Y("row:N", sort=None, title=None, axis=alt.Axis(labelLimit=220)), tooltip=told)
     colour = alt.Color("experiment:N", sort=None, legend=None)
     scale = alt.Scale(domain=[0, 100])
     layers = alt.layer(
@@ -208,7 +208,7 @@ def accuracy(scores: Sequence[Score]) -> Chart | None:
         base.mark_circle(size=90, opacity=1).encode(x="value:Q", color=colour),
         base.mark_tick(thickness=2, size=16, color="currentColor", opacity=0.7).encode(x="chance:Q"),
     )
-    return _chart(layers.properties(width=WIDTH - 80, height=alt.Step(26)))
+    return _chart(layers.properties(width=WIDTH - 110, height=alt.Step(26)))
 
 
 def classes(entries: Sequence[ClassScore]) -> Chart | None:
@@ -232,7 +232,7 @@ def classes(entries: Sequence[ClassScore]) -> Chart | None:
                 "training:Q",
                 title="training pictures of the class",
                 scale=alt.Scale(type="symlog", zero=False, nice=True),
-                axis=alt.Axis(format="~s", tickCount=5),
+                axis=alt.Axis(format=",~f", tickCount=5),
             ),
             y=alt.Y("recall:Q", title="recognised on test, %", scale=alt.Scale(domain=[0, 100])),
             tooltip=[
@@ -350,7 +350,7 @@ def cost(effects: Sequence[Effect]) -> Chart | None:
     A line joins experiments that differ in their share of the pictures only: the cost curve of a recipe. Of the first
     benchmark and its form of names that is recognised best.
     """
-    shown = [effect for effect in effects if effect.benchmark == effects[0].benchmark]
+    shown = [effect for effect in effects if effect.benchmark == effects[0].benchmark and effect.flops]
     if len({effect.flops for effect in shown}) < 2:
         return None
     best = max(shown, key=lambda effect: effect.top1.value).name_form
@@ -372,18 +372,26 @@ def cost(effects: Sequence[Effect]) -> Chart | None:
         x=alt.X(
             "flops:Q", title="FLOPs of training", scale=alt.Scale(type="log", nice=True), axis=alt.Axis(format="~e")
         ),
-        color=alt.Color("experiment:N", sort=None, legend=alt.Legend(columns=3)),
+        color=alt.Color("experiment:N", sort=None, legend=_legend(frame["experiment"])),
+        tooltip=[
+            alt.Tooltip("experiment:N"),
+            alt.Tooltip("flops:Q", title="FLOPs", format=".2g"),
+            alt.Tooltip("value:Q", title="top-1, %", format=".1f"),
+            alt.Tooltip("low:Q", title="from, %", format=".1f"),
+            alt.Tooltip("high:Q", title="to, %", format=".1f"),
+        ],
     )
-    points = base.mark_circle(size=90, opacity=1).encode(
-        y=alt.Y("value:Q", title=f"top-1 on test, {best} names, %", scale=alt.Scale(zero=False))
+    points = base.mark_point(size=90, opacity=1, filled=True).encode(
+        y=alt.Y("value:Q", title=f"top-1 on test, {best} names, %", scale=alt.Scale(zero=False)),
+        shape=alt.Shape("experiment:N", sort=None, legend=_legend(frame["experiment"])),
     )
-    intervals = base.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q")
+    measured = frame.dropna(subset=["low", "high"])
+    intervals = base.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q").properties(data=measured)
     joined = frame[frame.duplicated("curve", keep=False)]
     curves = alt.Chart(joined).mark_line(strokeWidth=1.2, color=PALETTE[5])
     curves = curves.encode(x="flops:Q", y="value:Q", detail="curve:N")
-    return _chart(
-        alt.layer(*([curves] if len(joined) else []), intervals, points).properties(width=WIDTH, height=HEIGHT)
-    )
+    layers = [*([curves] if len(joined) else []), *([intervals] if len(measured) else []), points]
+    return _chart(alt.layer(*layers).properties(width=WIDTH, height=HEIGHT))
 
 
 def _percent(value: float | None) -> float | None:
@@ -394,13 +402,13 @@ def _curve(runs: Sequence[Training], column: str, title: str, form: str) -> Char
     points = [
         {"experiment": run.experiment, "step": line["step"], "value": line[column]}
         for run in runs
-        for line in _thinned(run.history)
+        for line in _thinned(run.history, MAX_POINTS // max(1, len(runs) // 4))
         if isinstance(line.get(column), (int, float)) and math.isfinite(line[column])
     ]
     if not points:
         return None
     names = [run.experiment for run in runs if any(point["experiment"] == run.experiment for point in points)]
-    legend: Any = alt.Legend(columns=3) if len(names) > 1 else None
+    legend: Any = _legend(names) if len(names) > 1 else None
     # Named here: Altair's own names count up, and a report made again must be the same byte for byte.
     chosen = alt.selection_point("chosen", fields=["experiment"], bind="legend")
     near = alt.selection_point("near", fields=["step"], nearest=True, on="pointerover", empty=False)
@@ -424,8 +432,12 @@ def _curve(runs: Sequence[Training], column: str, title: str, form: str) -> Char
     )
 
 
-def _thinned(history: Sequence[Any]) -> Sequence[Any]:
-    stride = max(1, math.ceil(len(history) / MAX_POINTS))
+def _legend(names: Iterable[str]) -> alt.Legend:
+    return alt.Legend(columns=3 if max(map(len, names)) < 16 else 1, labelLimit=WIDTH)
+
+
+def _thinned(history: Sequence[Any], most: int) -> Sequence[Any]:
+    stride = max(1, math.ceil(len(history) / max(most, 20)))
     return [*history[:-1:stride], *history[-1:]]
 
 

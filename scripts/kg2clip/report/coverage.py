@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,18 @@ def measure(results: Results) -> tuple[Group, ...]:
     return tuple(Group(name, tuple(sorted(groups[name], key=_order))) for name in sorted(groups))
 
 
+def subjects(results: Results) -> list[str]:
+    """What the config asks for; identifiers with the name that a lineage of the run gives them."""
+    wanted = [*results.settings["knowledge"]["roots"], *results.settings["knowledge"]["classes"]]
+    names = dict(
+        results.database.execute(
+            "SELECT entityID, any_value(name) FROM (SELECT entityID, scientificName AS name FROM entities UNION ALL "
+            "SELECT a.entityID, a.scientificName FROM (SELECT unnest(ancestors) AS a FROM entities)) GROUP BY entityID"
+        ).fetchall()
+    )
+    return [f"{names[found]} ({one})" if names.get(found := _identifier(one)) else one for one in wanted]
+
+
 def all_taxa(groups: Iterable[Group]) -> list[Taxon]:
     """The taxa of all groups."""
     return [taxon for group in groups for taxon in group.taxa]
@@ -89,6 +102,11 @@ def cut(groups: Sequence[Group], limit: int = MAX_ROWS) -> tuple[Group, ...]:
     shown = {taxon.entity["entityID"] for taxon in taxa}
     thinned = (Group(group.name, tuple(t for t in group.taxa if t.entity["entityID"] in shown)) for group in groups)
     return tuple(group for group in thinned if group.taxa)
+
+
+def _identifier(wanted: str) -> str:
+    item = re.search(r"(?i)(?:^|[:/])(q[0-9]+)$", wanted)
+    return f"wd:{item[1].upper()}" if item else wanted
 
 
 def _order(taxon: Taxon) -> tuple[int, str, str]:

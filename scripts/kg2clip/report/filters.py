@@ -15,6 +15,10 @@ MAX_TEXT = 300  # characters of a text from the web
 # isolate a direction of writing: an unclosed isolate swallows the end of a <bdi>, so <bdi> alone does not hold them.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+# More than four marks on one letter are no language's but a tower that covers the lines around it.
+_MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+_TOWERS = re.compile(f"({_MARK}{{4}}){_MARK}+")
+
 # What the short reasons of the tables mean, for a reader who sees them for the first time.
 REASONS = {
     "dns": "the host has no address",
@@ -94,10 +98,12 @@ def meaning(reason: str | None) -> str:
 
 
 def clean(value: Any) -> Any:
-    """Replace control characters of a text by U+FFFD, so that they show; null becomes nothing."""
+    """Replace control characters of a text by U+FFFD, so that they show; cut towers of marks; null becomes nothing."""
     if value is None:
         return ""
-    return _CONTROLS.sub("\ufffd", value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _TOWERS.sub(r"\1", _CONTROLS.sub("\ufffd", value))
 
 
 def plain(value: str | None) -> str:
@@ -114,6 +120,11 @@ def short(value: str | None, limit: int = MAX_TEXT) -> str:
 def number(value: float | None) -> str:
     """A count with thousands separators; a dash for null."""
     return "–" if value is None else f"{value:,}"
+
+
+def counted(value: int, one: str, several: str = "") -> str:
+    """A count with its noun: 1 picture, 2,937 pictures."""
+    return f"{value:,} {one if value == 1 else several or one + 's'}"
 
 
 def day(moment: str, time: bool = True) -> str:

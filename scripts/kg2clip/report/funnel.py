@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kg2clip import removals
+from kg2clip.report.filters import counted
 from kg2clip.report.results import Results
 
 TAKEDOWN = "takedown"  # no stage of the decisions: what scripts/remove.py took out of the dataset
@@ -90,7 +91,7 @@ class Funnel:
     def equation(self) -> str:
         """The sum, as a line that a person can check: 10 candidates = 7 kept + 3 download."""
         parts = [f"{self.kept:,} kept", *(f"{step.lost:,} {step.stage}" for step in self.steps)]
-        return f"{self.candidates:,} candidates {'=' if self.adds_up else '≠'} {' + '.join(parts)}"
+        return f"{counted(self.candidates, 'candidate')} {'=' if self.adds_up else '≠'} {' + '.join(parts)}"
 
 
 def measure(results: Results) -> Funnel:

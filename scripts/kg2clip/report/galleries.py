@@ -87,9 +87,9 @@ def dropped(results: Results, pictures: Pictures, limit: int = DROPPED) -> tuple
             WINDOW lot AS (PARTITION BY stage, reason, benchmark, match)
             QUALIFY row_number() OVER (PARTITION BY stage, reason, benchmark, match ORDER BY draw) <= ?
         )
-        SELECT DISTINCT ON (d.candidateID) d.*, c.title, c.source, c.license, c.creator, c.furtherInformationURL,
-            c.entityIDs, f.tar, f."offset", f.size, s.tar AS otherTar, s."offset" AS otherOffset,
-            s.size AS otherSize, o.kept AS otherKept
+        SELECT DISTINCT ON (d.candidateID) d.*, c.title, c.source, c.license, c.licenseURL, c.creator,
+            c.furtherInformationURL, c.entityIDs, f.tar, f."offset", f.size, s.tar AS otherTar,
+            s."offset" AS otherOffset, s.size AS otherSize, o.kept AS otherKept
         FROM drawn d LEFT JOIN candidates c USING (candidateID)
             LEFT JOIN (SELECT * FROM features WHERE status = 'decoded') f ON f.candidateID = d.candidateID
             LEFT JOIN decisions o ON o.candidateID = d.survivorID

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kg2clip.report import sources
 from kg2clip.report.accuracy import Accuracy
 from kg2clip.report.coverage import Taxon
-from kg2clip.report.filters import REASONS
+from kg2clip.report.filters import REASONS, counted, short
 from kg2clip.report.funnel import Funnel
 from kg2clip.report.results import Results
 from kg2clip.report.texts import TextMix
@@ -56,7 +56,8 @@ def _missing_parts(results: Results, funnel: Funnel, taxa: Sequence[Taxon]) -> I
     downloads = [loss for step in funnel.steps if step.stage == "download" for loss in step.losses]
     if unfetched := sum(loss.count for loss in downloads if may_pass(loss.reason)):
         yield Notice(
-            "warning", f"Incomplete: {unfetched:,} of {funnel.candidates:,} candidates could not be fetched for now."
+            "warning",
+            f"Incomplete: {unfetched:,} of {counted(funnel.candidates, 'candidate')} could not be fetched for now.",
         )
     wanted = results.settings["search"]["per_entity"]
     if poor := [_name(taxon) for taxon in taxa if taxon.candidates < wanted]:
@@ -89,8 +90,8 @@ def _emptied(results: Results, taxa: Sequence[Taxon]) -> Iterator[Notice]:
         told = f"{reason} ({REASONS[reason]})" if reason in REASONS else reason
         yield Notice(
             "warning",
-            f"Emptied after the download, mostly by {told}: {len(lost):,} entities of which pictures had been fetched "
-            f"({_listed(lost)}).",
+            f"Emptied after the download, mostly by {told}: {counted(len(lost), 'entity', 'entities')} of which "
+            f"pictures had been fetched ({_listed(lost)}).",
         )
 
 
@@ -117,13 +118,13 @@ def _texts(mix: TextMix) -> Iterator[Notice]:
     if mix.without_web:
         yield Notice(
             "note",
-            f"{mix.without_web:,} of {mix.pictures:,} pictures came without a usable text of their own; "
+            f"{mix.without_web:,} of {counted(mix.pictures, 'picture')} came without a usable text of their own; "
             "texts from the graph stand in.",
         )
 
 
 def _name(taxon: Taxon) -> str:
-    return str(taxon.entity["scientificName"] or taxon.entity["entityID"])
+    return short(taxon.entity["scientificName"] or taxon.entity["vernacularName"] or taxon.entity["entityID"], 60)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -38,6 +38,7 @@ from kg2clip.report.history import Training
 from kg2clip.report.models import Models
 from kg2clip.report.pictures import Pictures
 from kg2clip.report.results import Results, Row
+from kg2clip.settings import OWN
 
 TEMPLATES = Path(__file__).with_name("templates")
 STEP = "make_report"  # its own record is of the last time, so it is left out
@@ -69,6 +70,8 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
     context = {
         "project": results.settings["project"],
         "settings": results.settings,
+        "subjects": coverage.subjects(results),
+        "own": OWN[0],
         "date": date or provenance.now(),
         "endpoint": history.endpoint(results, records),
         "exported": history.exported(records),
@@ -85,6 +88,7 @@ def render(results: Results, date: str | None = None, pictures: Pictures | None 
         "models": several,
         "notes_on_benchmarks": results.notes_on_benchmarks,
         "runs": runs,
+        "trained": sum(run.last is not None for run in runs),
         "effects": effects,
         "leaks": galleries.leaks(results),
         "licences": _licences(results),
@@ -175,6 +179,7 @@ def environment() -> jinja2.Environment:
     )
     made.filters |= {
         "n": filters.number,
+        "of": filters.counted,
         "day": filters.day,
         "pct": filters.percent,
         "plain": filters.plain,
@@ -197,8 +202,9 @@ def _source_hash(text: str) -> str:
 
 def _covered(taxa: list[Taxon]) -> dict[str, Any]:
     """How many entities have pictures, and what to call them."""
-    what = "species" if {taxon.entity["taxonRank"] for taxon in taxa} == {"species"} else "entities"
-    return {"what": what, "shown": sum(taxon.kept > 0 for taxon in taxa)}
+    species = {taxon.entity["taxonRank"] for taxon in taxa} == {"species"}
+    one, what = ("species", "species") if species else ("entity", "entities")
+    return {"one": one, "what": what, "shown": sum(taxon.kept > 0 for taxon in taxa)}
 
 
 def _attributes(results: Results) -> list[Row]:
@@ -219,7 +225,8 @@ def _queries(results: Results) -> list[Row]:
 
 def _licences(results: Results) -> list[Row]:
     return results.rows(
-        "SELECT coalesce(license, 'unknown') AS license, min(licenseURL) AS url, count(*) AS pictures, "
+        "SELECT coalesce(license, 'unknown') AS license, count(*) AS pictures, "
+        "mode(licenseURL ORDER BY licenseURL) FILTER (licenseURL SIMILAR TO 'https?://.*') AS url, "
         "count(DISTINCT nullif(creator, '')) AS creators, count(*) FILTER (coalesce(creator, '') = '') AS nameless "
         "FROM dataset GROUP BY coalesce(license, 'unknown') ORDER BY pictures DESC, 1"
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 from unit.report.conftest import Run
 
 from kg2clip import settings
 from kg2clip.files import read_json, write_json
-from kg2clip.report import ablation, charts
+from kg2clip.report import ablation, charts, page
 from kg2clip.report.accuracy import Score
 
 VALUES = {"main": 0.50, "main-seed2": 0.52, "main-seed3": 0.57, "names": 0.40, "names-seed2": 0.42, "single": 0.30}
@@ -56,8 +59,18 @@ def test_means_and_intervals_over_seeds(run: Run, monkeypatch: pytest.MonkeyPatc
     drawn = charts.cost(effects)
     assert drawn is not None and "FLOPs of training" in drawn.picture
     assert charts.cost(effects[:2]) is None  # the same cost
+    assert charts.cost([replace(main, flops=0), names]) is None  # of one of them it is not known
     assert single.curve == main.curve != names.curve  # half and all of the pictures are a cost curve
     assert len(drawn.specification["layer"]) == 3 and len(charts.cost([names, single]).specification["layer"]) == 2
+    alone = [replace(effect, top1=replace(effect.top1, low=None, high=None)) for effect in (names, single)]
+    assert len(charts.cost(alone).specification["layer"]) == 1  # Vega warns of intervals that nowhere are
+
+
+def test_a_difference_is_in_points_with_its_sign(run: Run) -> None:
+    macros = page.environment().get_template("macros.html").make_module({"charts": {}})
+    told = macros.points(ablation.difference([0.40, 0.42], [0.50, 0.52, 0.57]))
+    assert re.sub(r"<[^>]+>", "", str(told)) == "-12.0 -19.8 to -4.2"
+    assert str(macros.points(None)) == ""
 
 
 def test_one_experiment_is_not_compared(run: Run) -> None:

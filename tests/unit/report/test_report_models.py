@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -143,3 +144,20 @@ def test_mistakes_in_the_config_are_told_at_once() -> None:
     content["evaluate"] = {"baselines": {"b": "$(rm)"}}
     with pytest.raises(UserError, match="does not match"):
         complete(content, "the test's config")
+
+
+def test_a_model_of_others_never_stands_for_ours(run: Any) -> None:
+    """A baseline that is better on dev stands in the tables; what the page says at its top is of the run's model."""
+    content = {**run.settings, "train": {**run.settings["train"], "experiments": {"untrained": {"recipe": "demo"}}}}
+    content["evaluate"] = {**run.settings["evaluate"], "baselines": {"main": "ViT-B-32/openai"}}
+    run.settings.update(content)
+    measured = accuracy.measure(run.open())
+    assert measured.headline is not None and measured.headline.experiment == "untrained"
+    assert {score.experiment for score in measured.scores} == {"untrained", "main"}
+
+
+def test_the_worst_recognised_have_a_mistake(run: Any) -> None:
+    detail = accuracy.measure(run.open()).details[0]
+    classes = tuple(accuracy.ClassScore(f"class {n}", None, int(n < 27), 1, 5) for n in range(30))
+    several = replace(detail, classes=classes)
+    assert [entry.name for entry in several.worst] == ["class 29", "class 28", "class 27"] and len(several.best) == 10

@@ -236,7 +236,7 @@ def test_every_number_of_the_methods_is_that_of_its_table(run: Any) -> None:
     chosen = scores[(scores["split"] == "test") & (scores["metric"] == "top1") & scores["chosen"]]
     chosen = chosen[chosen["experiment"] == "main"].sort_values("nameForm")
     classes, pictures = chosen[["classes", "pictures"]].iloc[0]
-    numbers += [classes, pictures, f"{100 / classes:.1f}", 1]
+    numbers += [pictures, classes, f"{100 / classes:.1f}", 1]
     for score in chosen.itertuples():
         numbers += [f"{100 * score.value:.1f}", 95, f"{100 * score.low:.1f}", f"{100 * score.high:.1f}"]
     methods = run.html().split('<h2 id="methods">')[1].split("</section>")[0]
@@ -433,5 +433,5 @@ def test_hosts_are_told_with_what_they_cost(run: Any) -> None:
     assert found["a.test"]["saved"] == 1
     assert (found["b.test"]["fetched"], found["b.test"]["further"], found["b.test"]["bytes"]) == (1, 1, 1)
     html = run.html()
-    assert "so came 1 pictures." in html
+    assert "so came 1 picture." in html
     assert '>2</span> <bdi>http-404</bdi> <span class="quiet">no longer at its address</span>' in html

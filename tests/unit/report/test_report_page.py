@@ -343,3 +343,83 @@ def test_queries_and_attributes_are_counted_by_kind_and_source(run: Any) -> None
     assert sum(row["hit"] for row in queries) == 5
     assert sum(row["n"] for row in attributes) == results.number("SELECT sum(len(attributes)) FROM entities")
     assert "Queries by kind" in page.render(results)[0]
+
+
+def test_a_tower_of_marks_is_cut_and_a_letter_with_few_is_left() -> None:
+    assert filters.clean("Z" + "\u0300" * 40 + "algo") == "Z" + "\u0300" * 4 + "algo"
+    assert filters.clean("Ngọc ị́") == "Ngọc ị́"
+
+
+def test_counts_agree_with_their_nouns(run: Any) -> None:
+    assert [filters.counted(number, "query", "queries") for number in (0, 1, 1234)] == [
+        "0 queries",
+        "1 query",
+        "1,234 queries",
+    ]
+    text = methods(only_first(run))
+    for part in (
+        "We exported 1 species below Apidae and Bombus terrestris (Q25334) from",
+        "and made 1 query of its names and attributes (noun, attribute-noun), with which we found 1 candidate picture",
+        " at wikidata and commons. 0 were left out before any request, for their licences were not public domain",
+        "0 more were removed because the picture, a copy of it",
+        "1 picture of 1 species remains.",
+        "by declared weights. Experiment untrained had no step of training: it shows what fresh weights can do.",
+        "was trained from fresh weights by the recipe demo, 120 steps of 128 pairs, on 29 pictures.",
+        "On heldout (24 test pictures of 6 classes; chance",
+    ):
+        assert part in text, part
+    html = run.html()
+    assert not re.search(r"(?<![\d,.])1 (entities|queries|candidates|pictures|classes)\b", html.split("<script")[0])
+
+
+def test_methods_of_a_run_without_models_tell_of_none(run: Any) -> None:
+    for name in ("models", "evaluation"):
+        shutil.rmtree(run.folder / name)
+    run.settings["train"]["experiments"], run.settings["evaluate"]["benchmarks"] = {}, {}
+    run.settings["dataset"]["licenses"] = "any"
+    text = methods(run)
+    assert "No model was trained. The method is that of EntityNet" in text
+    assert "evaluation set" not in text and "before any request" not in text and "Training draws" not in text
+    html = run.html()
+    assert "A picture dataset of <bdi>Apidae</bdi> and <bdi>Bombus terrestris (Q25334)</bdi>, made" in html
+
+
+def test_a_credit_line_links_the_licence_and_a_table_the_commonest_address(run: Any) -> None:
+    path = run.folder / "dataset" / "manifest.parquet"
+    rows = tables.read(path).to_pylist()
+    for number, row in enumerate(rows):
+        row["license"] = "CC-BY-4.0"
+        row["licenseURL"] = ["http://a.test/", "https://creativecommons.org/licenses/by/4.0/", "", None][number % 4]
+        if number % 8 > 3:
+            row["licenseURL"] = "https://creativecommons.org/licenses/by/4.0/"
+    rows[0]["licenseURL"] = "javascript:alert(1)"
+    tables.write(rows, tables.DATASET, path)
+    (licence,) = page._licences(run.open())
+    assert licence["url"] == "https://creativecommons.org/licenses/by/4.0/"
+    kept = run.html().split('<h2 id="kept">')[1].split("<h2")[0]
+    linked = sum(str(row["licenseURL"]).startswith("http") for row in rows)
+    assert kept.count('nofollow">CC-BY-4.0</a>') == linked and kept.count("<bdi>CC-BY-4.0</bdi>") == len(rows) - linked
+
+
+def methods(run: Any) -> str:
+    """The text for a paper, without its tags."""
+    section = run.html().split('<h2 id="methods">')[1].split("</section>")[0]
+    return " ".join(re.sub(r"<[^>]+>", "", section).split())
+
+
+def only_first(run: Any) -> Any:
+    """The run with one entity, one query, one candidate."""
+    key = tables.read(run.folder / "search" / "candidates.parquet").to_pylist()[0]["candidateID"]
+    for name, schema in (
+        *(("search/candidates", tables.CANDIDATES), ("curate/decisions", tables.DECISIONS)),
+        *(("knowledge/entities", tables.ENTITIES), ("queries/queries", tables.QUERIES)),
+        *(("dataset/manifest", tables.DATASET), ("search/commons.hits", tables.HITS)),
+        *((f"download/commons-00{n}.manifest", tables.DOWNLOADS) for n in (0, 1)),
+        *((f"curate/commons-00{n}.features", tables.FEATURES) for n in (0, 1)),
+    ):
+        path = run.folder / f"{name}.parquet"
+        rows = tables.read(path).to_pylist()
+        pictures = "candidateID" in schema.names or "key" in schema.names
+        one = [row for row in rows if key in (row.get("candidateID"), row.get("key"))] if pictures else rows[:1]
+        tables.write(one[:1], schema, path)
+    return run

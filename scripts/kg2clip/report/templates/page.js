@@ -4,11 +4,18 @@
 
   const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
+  // A row that says in one wide cell that it has no numbers ("not trained") lacks the last ones.
   function value(row, column) {
-    const text = row.cells[column].textContent.trim();
+    const cell = row.cells[column];
+    const text = cell ? cell.textContent.trim() : "";
+    if (cell && !cell.classList.contains("num")) return text;
     const number = parseFloat(text.replace(/,/g, ""));
-    if (row.cells[column].classList.contains("num")) return Number.isNaN(number) ? -Infinity : number;
-    return text;
+    return Number.isNaN(number) ? -Infinity : number;
+  }
+
+  // As people type it: without capitals and accents.
+  function plain(text) {
+    return text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
   }
 
   function compare(a, b) {
@@ -50,10 +57,10 @@
     const items = Array.from(box.querySelectorAll(".gallery > li, tbody tr:not(.group)"));
     const texts = items.map((item) => {
       const lot = item.closest(".lot");
-      return [item.textContent, item.dataset.words, lot && lot.dataset.words].join(" ").toLowerCase();
+      return plain([item.textContent, item.dataset.words, lot && lot.dataset.words].join(" "));
     });
     input.addEventListener("input", () => {
-      const words = input.value.toLowerCase().split(/\s+/);
+      const words = plain(input.value).split(/\s+/);
       let count = 0;
       items.forEach((item, place) => {
         item.hidden = !words.every((word) => texts[place].includes(word));
@@ -81,6 +88,13 @@
     box.after(button);
   }
 
+  // On paper no table is folded; further pictures and what the steps recorded would be a hundred pages more.
+  function unfold() {
+    const folded = Array.from(document.querySelectorAll("details:not([open]):is(:has(> .table), .words)"));
+    addEventListener("afterprint", () => folded.forEach((details) => { details.open = false; }), { once: true });
+    for (const details of folded) details.open = true;
+  }
+
   // Vega draws over the still picture. It interprets its expressions (ast), since the page's policy forbids eval.
   async function enliven(plot, specification) {
     const live = plot.cloneNode(false);
@@ -104,6 +118,7 @@
   for (const box of document.querySelectorAll(".sortable")) makeSortable(box.querySelector("table"));
   for (const box of document.querySelectorAll("[data-filter]")) makeSearchable(box);
   if (navigator.clipboard) for (const box of document.querySelectorAll("[data-copy]")) makeCopyable(box);
+  addEventListener("beforeprint", unfold);
   const specifications = JSON.parse(document.getElementById("charts").textContent);
   for (const plot of document.querySelectorAll("[data-chart]")) enliven(plot, specifications[plot.dataset.chart]);
 })();
