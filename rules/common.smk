@@ -3,11 +3,12 @@
 import json
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.logging import logger
 
-from kg2clip import codehash, console, removals
+from kg2clip import codehash, console, folder, removals
 from kg2clip import settings as checked
 from kg2clip.download.lanes import batch_names, leftover_names
 from kg2clip.errors import UserError
@@ -64,13 +65,24 @@ wildcard_constraints:
 
 
 def settings(program):
-    """The config sections that a program says it depends on, as text; its job runs again when they change."""
-    text = json.dumps(
-        checked.tracked(config, *codehash.sections(program)), sort_keys=True
-    )
-    return (
-        lambda wildcards: text
-    )  # a function, since Snakemake would take the braces of a plain text for wildcards
+    """The config sections that a program says it depends on, as text; its job runs again when they change.
+
+    {source} in a section's name is the source that a search asks.
+    """
+    sections = codehash.sections(program)
+
+    @cache
+    def text(source):
+        named = [section.format(source=source) for section in sections]
+        return json.dumps(checked.tracked(config, *named), sort_keys=True)
+
+    # a function, since Snakemake would take the braces of a plain text for wildcards
+    return lambda wildcards: text(source_of(wildcards))
+
+
+def source_of(wildcards):
+    """The source that a search asks; empty for other jobs."""
+    return wildcards.get("search", "").partition("-")[0]
 
 
 def code(program):
@@ -136,6 +148,26 @@ def grows(amount):
     Searches, downloads and training go on from what they have: their minutes need not grow, and would soon pass a partition's limit.
     """
     return lambda wildcards, attempt: amount * attempt
+
+
+def own_files(wildcards):
+    """What lies on this machine and a search reads: your table, your archive. Without it the search says what is missing."""
+    path = Path(
+        config["search"]["sources"].get(source_of(wildcards), {}).get("path", "")
+    )
+    return [path] if path.is_file() else []
+
+
+def own_pictures(wildcards):
+    """A hash of the names, sizes and times of your pictures (search.sources.folder); its search runs again when that changes."""
+    if source_of(wildcards) != folder.SOURCE:
+        return ""
+    return folder.digest(Path(config["search"]["sources"][folder.SOURCE]["path"]))
+
+
+def benchmark_files(name):
+    """The tars of a benchmark: other pictures there are other duplicates to remove, and other figures."""
+    return sorted(Path(BENCHMARKS[name]["path"]).glob("*/*.tar"))
 
 
 def earlier_hits(search):

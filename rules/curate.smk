@@ -63,6 +63,7 @@ rule decide_pictures:
         ),
         features=expand("<results>/curate/{batch}.features.parquet", batch=FETCHED),
         fits=expand("<results>/curate/{batch}.fit.parquet", batch=FITTED),
+        benchmarks=[file for name in BENCHMARKS for file in benchmark_files(name)],
     output:
         decisions="<results>/curate/decisions.parquet",
         provenance="<results>/provenance/decide_pictures.json",

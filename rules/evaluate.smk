@@ -5,6 +5,7 @@ rule evaluate_model:
     input:
         model=model_files,
         benchmark=test_set,
+        pictures=lambda wildcards: benchmark_files(wildcards.benchmark),
         dataset="<results>/dataset/manifest.parquet",
         entities="<results>/knowledge/entities.parquet",
         decisions="<results>/curate/decisions.parquet",

@@ -22,6 +22,7 @@ rule make_report:
             benchmark=EVALUATED,
         ),
         scores=rules.gather_scores.output[:3] if EVALUATED else [],
+        published=["config/published.yaml"] if config["evaluate"]["published"] else [],
         truth=(
             ["<results>/mirror/scores.parquet", "<results>/mirror/misses.parquet"]
             if "mirror" in config

@@ -6,6 +6,7 @@ rule search_images:
         entities="<results>/knowledge/entities.parquet",
         queries="<results>/queries/queries.parquet",
         earlier=lambda wildcards: earlier_hits(wildcards.search),
+        own=own_files,
     output:
         hits="<results>/search/{search}.hits.parquet",
         provenance="<results>/provenance/search_images.{search}.json",
@@ -21,6 +22,7 @@ rule search_images:
     params:
         settings=settings("search_images"),
         code=code("search_images"),
+        pictures=own_pictures,
     shell:
         "python scripts/search_images.py --search {wildcards.search} --entities {input.entities} --queries {input.queries}"
         " --earlier {input.earlier} --output {output.hits} --provenance {output.provenance} > {log} 2>&1"

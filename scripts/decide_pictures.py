@@ -26,7 +26,7 @@ from kg2clip.curate.placeholders import ancestors
 from kg2clip.errors import UserError, run_program
 from kg2clip.identifiers import stable_hash
 
-SECTIONS = ("curate", "dataset.licenses", "evaluate.benchmarks")
+SECTIONS = ("curate", "dataset.licenses", "evaluate.benchmarks.*.path")
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from kg2clip.knowledge.language_model import LanguageModel
 from kg2clip.knowledge.sparql import Endpoint
 from kg2clip.knowledge.taxonomy import open_archive
 
-SECTIONS = ("knowledge",)
+SECTIONS = ("knowledge", "accept_partial")
 
 
 # Seconds. An answer comes in dozens of pieces; for each its reader may wait so long while another thread makes rows of

@@ -23,7 +23,7 @@ from kg2clip.search.order import ATTRIBUTES
 from kg2clip.search.run import SOURCES, Found, Queries, Search
 from kg2clip.search.source import Answers, Hit
 
-SECTIONS = ("search", "accept_partial")
+SECTIONS = ("search.per_entity", "search.sources.{source}", "accept_partial")
 ROWS = 50_000  # hits in memory, and in a row group
 
 
@@ -63,7 +63,7 @@ def main() -> None:
         arguments.provenance,
         f"search_images.{arguments.search}",
         config,
-        SECTIONS,
+        tuple(section.format(source=name) for section in SECTIONS),
         {**count_hits(arguments.output), **search.counts()},
         ("requests",),
         source=name,

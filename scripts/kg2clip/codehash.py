@@ -1,14 +1,16 @@
 """What a program's code means and which settings it reads, for the workflow's rerun triggers (design 6.11).
 
-A changed function re-runs the programs that stand on it, a changed comment or docstring nothing. The hash covers the
-syntax trees of the program and of every module of the library that it imports, at whatever depth, and the bytes of the
-other files in those modules' packages (templates, tables).
+A changed function re-runs the programs that stand on it; a changed comment, docstring, type hint (but for a
+class's fields), order of imports or help of an option re-runs nothing. The hash covers the syntax trees of the program
+and of every module of the library that it imports, at whatever depth, and the bytes of the other files in those
+modules' packages (templates, tables).
 """
 
 from __future__ import annotations
 
 import ast
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 from kg2clip.identifiers import stable_hash
@@ -17,6 +19,7 @@ SCRIPTS = Path(__file__).resolve().parents[1]
 LIBRARY = "kg2clip"
 # How a program speaks, not what it makes.
 IGNORED = frozenset({"errors.py", "progress.py", "provenance.py", "codehash.py", "settings.py"})
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def code_hash(program: str) -> str:
@@ -43,23 +46,63 @@ def code_files(program: str) -> set[Path]:
         found = _imports(waiting.pop()) - files
         files.update(found)
         waiting.extend(found)
-    packages = {path.parent for path in files if LIBRARY in path.parent.parts and path.parent.name != LIBRARY}
+    packages = {path.parent for path in files} - {SCRIPTS, SCRIPTS / LIBRARY}
     others = {path for package in packages for path in package.rglob("*") if _is_data(path)}
     return files | others
 
 
 def _is_data(path: Path) -> bool:
-    return path.is_file() and path.suffix not in (".py", ".pyc") and not path.name.startswith(".")
+    """Templates and tables, not code, nor what editors leave behind."""
+    if path.suffix in (".py", ".pyc", ".orig", ".rej") or path.name.endswith("~"):
+        return False
+    return path.is_file() and not any(part.startswith((".", "#")) for part in path.relative_to(SCRIPTS).parts)
 
 
 @cache
 def _tree(path: Path) -> ast.Module:
-    """The syntax tree without docstrings."""
+    """The syntax tree without what only readers want."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in _statements(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _documented(node):
+        if isinstance(node, ast.Module | ast.ClassDef | Function) and _documented(node):
             node.body = node.body[1:]
+        _forget_types(node)
+    tree.body = _with_sorted_imports(tree.body)
+    if path.parent == SCRIPTS:
+        _forget_help(tree)
     return tree
+
+
+def _forget_types(node: ast.AST) -> None:
+    """Those of functions and variables; those of a class's fields stay, since dataclasses read them."""
+    if not isinstance(node, ast.ClassDef):
+        for below in ast.iter_child_nodes(node):
+            if isinstance(below, ast.AnnAssign):
+                below.annotation = ast.Constant(None)
+    if not isinstance(node, Function):
+        return
+    node.returns = None
+    taken = node.args
+    for argument in (*taken.posonlyargs, *taken.args, *taken.kwonlyargs, taken.vararg, taken.kwarg):
+        if argument:
+            argument.annotation = None
+
+
+def _with_sorted_imports(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Imports that stand beside each other say the same in any order."""
+    sorted_body: list[ast.stmt] = []
+    for imports, group in groupby(body, lambda node: isinstance(node, ast.Import | ast.ImportFrom)):
+        nodes = list(group)
+        for node in nodes:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                node.names.sort(key=lambda alias: alias.name)
+        sorted_body.extend(sorted(nodes, key=ast.dump) if imports else nodes)
+    return sorted_body
+
+
+def _forget_help(program: ast.Module) -> None:
+    for node in ast.walk(program):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in ("help", "metavar")]
 
 
 @cache
@@ -80,7 +123,7 @@ def _statements(tree: ast.Module) -> list[ast.AST]:
     return found
 
 
-def _documented(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+def _documented(node: ast.Module | ast.ClassDef | Function) -> bool:
     first = node.body[0] if node.body else None
     return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
 

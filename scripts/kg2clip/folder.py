@@ -8,12 +8,13 @@ is read anew.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from kg2clip.identifiers import candidate_id
+from kg2clip.identifiers import candidate_id, stable_hash
 
 SOURCE = "folder"
 SCHEME = "folder:"
@@ -23,6 +24,12 @@ def address_of(path: Path, root: Path) -> str:
     """The address of a file in the folder."""
     status = path.stat()
     return f"{SCHEME}{quote(path.relative_to(root).as_posix())}#{status.st_size}-{status.st_mtime_ns}"
+
+
+def digest(root: Path) -> str:
+    """A hash of all files below a folder, by name, size and time; the hash of none where there is no folder."""
+    files = ((os.fsencode(path.relative_to(root)).hex(), path.stat()) for path in root.rglob("*") if path.is_file())
+    return stable_hash(sorted((name, status.st_size, status.st_mtime_ns) for name, status in files))
 
 
 def is_inside(path: Path, root: Path) -> bool:

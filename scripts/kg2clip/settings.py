@@ -205,15 +205,22 @@ def default(key: str) -> Any:
 
 
 def tracked(settings: Settings, *sections: str) -> Settings:
-    """The named sections (`download` or `evaluate.benchmarks`), without keys whose change must re-run nothing."""
+    """The named sections (`download`, `evaluate.benchmarks.*.path`), without keys whose change must re-run nothing."""
     schema = read_schema()
-    picked: Settings = {}
-    for section in sections:
-        value: Any = settings
-        for part in section.split("."):
-            value = value.get(part) if value is not None else None
-        picked[section] = _without_untracked(value, _subschema(schema, section.split(".")))
-    return picked
+    paths = {section: section.split(".") for section in sections}
+    return {
+        section: _without_untracked(_part(settings, path), _subschema(schema, list(path)))
+        for section, path in paths.items()
+    }
+
+
+def _part(value: Any, path: list[str]) -> Any:
+    """What stands at a place of the config, None if nothing does; * means each key there."""
+    if not path or not isinstance(value, dict):
+        return None if path else value
+    if path[0] == "*":
+        return {key: _part(below, path[1:]) for key, below in value.items()}
+    return _part(value.get(path[0]), path[1:])
 
 
 def _each_seed(train: Settings) -> dict[str, Settings]:

@@ -13,11 +13,13 @@ import pytest
 from kg2clip import codehash
 
 PROGRAM = '"""Help."""\nfrom kg2clip import tables\nfrom kg2clip.stage import work\n\nSECTIONS = ("stage", "a.b")\n'
-WORK = '"""Docs."""\n\ndef double(x):\n    """Docs."""\n    return 2 * x  # a comment\n'
+PROGRAM += 'parser.add_argument("--x", help="an option", default=1)\n'
+WORK = '"""Docs."""\n\nimport json\nimport os\n\ndef double(x: int) -> int:\n    """Docs."""\n    y: int = 2 * x\n    return y  # a comment\n'
 
 
 @pytest.fixture
 def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    tmp_path = tmp_path / "kg2clip" / "scripts"  # a clone is called kg2clip as well
     files = {
         "program.py": PROGRAM,
         "kg2clip/tables.py": "A = 1\n",
@@ -56,6 +58,12 @@ def forget() -> None:
         ("kg2clip/progress.py", "A = 1", "A = 2", False),
         ("kg2clip/stage/unused.py", "A = 1", "A = 2", False),
         ("program.py", "Help.", "More help.", False),
+        ("program.py", "an option", "another option", False),
+        ("program.py", "default=1", "default=2", True),
+        ("kg2clip/stage/work.py", "x: int) -> int", "x: float) -> float", False),
+        ("kg2clip/stage/work.py", "y: int", "y: float", False),
+        ("kg2clip/stage/work.py", "import json\nimport os", "import os\n\nimport json", False),
+        ("kg2clip/stage/work.py", "import json", "import math as json", True),
     ],
 )
 def test_code_counts_comments_do_not(scripts: Path, file: str, old: str, new: str, changes: bool) -> None:
@@ -63,6 +71,27 @@ def test_code_counts_comments_do_not(scripts: Path, file: str, old: str, new: st
     text = (scripts / file).read_text()
     assert old in text
     (scripts / file).write_text(text.replace(old, new))
+    assert (hash_now() != before) == changes
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("kg2clip/stage/new.html", True),
+        ("kg2clip/other/page.html", False),
+        ("kg2clip/stage/page.html~", False),
+        ("kg2clip/stage/#page.html#", False),
+        ("kg2clip/stage/.cache/page.html", False),
+        ("kg2clip/stage/work.py.orig", False),
+        ("notes.txt", False),
+    ],
+)
+def test_data_of_the_stages_own_package_counts_leftovers_of_editors_do_not(
+    scripts: Path, file: str, changes: bool
+) -> None:
+    before = hash_now()
+    (scripts / file).parent.mkdir(exist_ok=True)
+    (scripts / file).write_text("new")
     assert (hash_now() != before) == changes
 
 
