@@ -19,7 +19,12 @@ if workflow.is_main_process:
     console.attach(logger, workflow.output_settings)
 
 try:
-    source = ", ".join(map(str, workflow.configfiles)) or "the config"
+    named = (
+        workflow.config_settings.configfiles
+        if workflow.config_settings.replace_workflow_config
+        else workflow.configfiles
+    )
+    source = ", ".join(map(str, named)) or "the config"
     config.update(checked.complete(dict(config), source))
     # Read at once: a mistake in a recipe is told now, not after the harvest.
     RECIPES = {
@@ -34,6 +39,8 @@ except UserError as error:
 # Programs read the config from here, so that --config on the command line holds for them too. What a job depends on stands in its
 # params, which Snakemake compares with those of the last run.
 os.environ[checked.ENVIRONMENT] = json.dumps(config)
+if told := os.environ.pop(checked.TOLD, None):
+    Path(told).write_text(os.environ[checked.ENVIRONMENT])
 
 
 pathvars:

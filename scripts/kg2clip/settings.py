@@ -34,6 +34,7 @@ PUBLISHED = ROOT / "config" / "published.yaml"
 TEXTS = ROOT / "config" / "texts"  # how often which kind of text is drawn, by name
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML was built with libyaml
 ENVIRONMENT = "KG2CLIP_CONFIG"
+TOLD = "KG2CLIP_TOLD"  # names the file in which scripts/why.py wants the config
 MAX_BATCHES = 100  # design 6.1: a small graph of jobs
 MAX_VALUES, MAX_DEPTH = 100_000, 50  # a few lines of YAML with anchors can stand for billions of values
 LARGEST = 2**53  # whole numbers beyond it are none in JSON, Parquet and DuckDB

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from kg2clip import settings
+from kg2clip import codehash, settings
 from kg2clip.errors import UserError
 
 LEAST = {"project": "bees", "knowledge": {"roots": ["Apidae"]}}
@@ -184,8 +185,45 @@ def test_addresses_contact_and_speed_are_not_tracked() -> None:
     assert settings.tracked(one, *sections)["search"] == settings.tracked(other, *sections)["search"]
     assert settings.tracked(one, *sections)["download"] == settings.tracked(other, *sections)["download"]
     assert settings.tracked(one, "dataset.licenses") == {"dataset.licenses": "noncommercial"}
+    assert settings.tracked(one, "search.sources.nobody") == {"search.sources.nobody": None}
     changed = settings.complete({**LEAST, "knowledge": {"roots": ["Apidae"], "min_sitelinks": 3}}, "test")
     assert settings.tracked(one, "knowledge") != settings.tracked(changed, "knowledge")
+
+
+def rules_that(change: dict, *, of: dict, source: str = "commons") -> set[str]:
+    """The rules whose settings differ after a change of the config."""
+    before, after = settings.complete({**LEAST, **of}, "test"), settings.complete({**LEAST, **of, **change}, "test")
+    rules = {
+        rule
+        for path in (settings.ROOT / "rules").glob("*.smk")
+        for rule in re.findall(r"^rule (\w+):", path.read_text(), re.M)
+    }
+    sections = {rule: [name.format(source=source) for name in codehash.sections(rule)] for rule in rules - {"all"}}
+    return {
+        rule for rule, names in sections.items() if settings.tracked(before, *names) != settings.tracked(after, *names)
+    }
+
+
+def test_a_key_touches_the_steps_that_read_it_and_no_others() -> None:
+    sources = {"search": {"sources": {"commons": {}, "gbif": {}}}}
+    change = {"search": {"sources": {"commons": {}, "gbif": {"per_query": 7}}}}
+    assert rules_that(change, of=sources) == {"make_report"}
+    assert rules_that(change, of=sources, source="gbif") == {"make_report", "search_images"}
+    more = {"search": {"sources": {"commons": {}, "gbif": {}, "brave": {}}}}
+    assert rules_that(more, of=sources) == {"make_report"}, "a new source is asked; the others are not asked again"
+    tests = {"evaluate": {"benchmarks": {"birds": {"path": "birds"}}}}
+    assert rules_that({"evaluate": {"benchmarks": {"birds": {"path": "birds", "note": "hard"}}}}, of=tests) == {
+        "make_report"
+    }
+    moved = {"evaluate": {"benchmarks": {"birds": {"path": "other"}}}}
+    assert rules_that(moved, of=tests) == {"decide_pictures", "make_report"}
+    assert rules_that({"accept_partial": True}, of={}) == {
+        "export_entities",
+        "search_images",
+        "fetch_leftovers",
+        "make_report",
+    }
+    assert rules_that({"contact": "me@example.org"}, of={}) == set()
 
 
 def test_every_key_is_described() -> None:

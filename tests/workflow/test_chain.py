@@ -201,7 +201,7 @@ def test_why_names_a_changed_setting_and_what_follows(undisturbed: SmallRun) -> 
         (undisturbed.config, "nothing would run"),
         (changed, "curate.min_side (64 before, 65 now)"),
     ):
-        command = [sys.executable, "scripts/why.py", "--configfile", str(config)]
+        command = [sys.executable, "scripts/why.py", "--configfile", str(config), "--replace-workflow-config"]
         done = subprocess.run(command, cwd=ROOT, env=surroundings(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert said in done.stdout

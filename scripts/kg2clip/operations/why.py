@@ -35,6 +35,24 @@ class Job:
         return ".".join([self.rule, *values])
 
 
+def command_line(options: Mapping[str, str | bool | list[str] | None]) -> Iterator[str]:
+    """Snakemake's options as it wants them typed, the targets last."""
+    for name, value in options.items():
+        if value and name != "targets":
+            yield f"--{name.replace('_', '-')}"
+            yield from [value] if isinstance(value, str) else value if isinstance(value, list) else ()
+    if isinstance(targets := options.get("targets"), list) and targets:
+        yield from ("--", *targets)
+
+
+def trouble(said: str) -> str:
+    """Why Snakemake could not even plan: our own sentence if there is one, else its words without what goes before."""
+    told = re.split(r"\n(?:snakemake: )?error: ", f"\n{said}")
+    if len(told) > 1:
+        return told[-1].strip()
+    return f"snakemake can't tell:\n{said.rpartition('Building DAG of jobs...')[2][-2000:].strip()}"
+
+
 def read_jobs(said: str) -> list[Job]:
     """The jobs of a dry-run's text, the target rule aside."""
     jobs = []
@@ -94,13 +112,15 @@ def _changed(job: Job, config: Settings, provenance: Path) -> str:
     """Which settings and whether the code differ from the last run, as its provenance tells."""
     try:
         facts = read_json(provenance / f"{job.step}.json")
-    except (FileNotFoundError, ValueError):
-        return "its settings or its code changed"
-    before = facts.get("settings", {})
+        before = dict(facts["settings"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return "its settings or its code changed"  # a file that is gone, broken or closed to us can't say which
     told = list(differences(before, tracked(config, *before)))
     code = facts.get("codeHash")
     if job.rule not in WITHOUT_CODE and code and code != codehash.code_hash(job.rule):
         told.append("the code of this step")
+    if not told and "recipeHash" in facts:
+        told.append("the recipe, a file of config/recipes/")
     listed = config["dataset"]["removed"]
     if facts.get("takenDown", removals.digest(listed)) != removals.digest(listed):
         told.append(f"the list of pictures that were taken down ({listed})")
@@ -111,7 +131,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], place: str = 
     """Each key that differs, with both values: `curate.min_side (64 before, 128 now)`."""
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
-        name = f"{place}.{key}".lstrip(".")
+        name = place.replace("*", key, 1) if "*" in place else f"{place}.{key}".lstrip(".")
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from differences(old, new, name)
         elif old != new:

@@ -109,8 +109,37 @@ def test_a_deleted_file_is_not_a_file_never_made(tmp_path: Path) -> None:
     assert why.reasons(lost, config(), tmp_path) == ["provenance/export_entities.json is gone"]
 
 
+@pytest.mark.parametrize("content", [b"", b'{"settings": ', b"[]", b'{"settings": 3}', b"\xff"])
+def test_a_broken_provenance_stops_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "decide_pictures.json").write_bytes(content)
+    assert why.reasons(why.read_jobs(DRY_RUN)[0], config(), tmp_path) == ["its settings or its code changed"]
+
+
+def test_a_changed_recipe_is_told_apart(tmp_path: Path) -> None:
+    now = config()
+    provenance.write(tmp_path / "train_model.main.json", "train_model", now, ("seed",), {}, recipeHash="x")
+    job = Job("train_model", "experiment=main", "Params have changed since last execution")
+    assert why.reasons(job, now, tmp_path) == ["changed: the recipe, a file of config/recipes/"]
+
+
+def test_the_options_are_those_of_snakemake() -> None:
+    options = {"targets": ["a.parquet"], "profile": "slurm", "config": ["seed=2"], "until": None, "replace_it": True}
+    assert list(why.command_line(options)) == (
+        ["--profile", "slurm", "--config", "seed=2", "--replace-it", "--", "a.parquet"]
+    )
+    assert list(why.command_line({"targets": []})) == []
+
+
+def test_what_stops_snakemake_is_told_without_what_goes_before() -> None:
+    said = "Using profile local\nHost: x\nBuilding DAG of jobs...\n"
+    assert why.trouble(f"{said}error: there is no file.\nType it\n") == "there is no file.\nType it"
+    assert why.trouble(f"{said}MissingRuleException:\nno x\n") == "snakemake can't tell:\nMissingRuleException:\nno x"
+    assert why.trouble("no profile\n") == "snakemake can't tell:\nno profile"
+
+
 def test_differences_name_keys_that_came_and_went() -> None:
     assert list(why.differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "d": [3]}})) == [
         "a.c (2 before, unset now)",
         "a.d (unset before, [3] now)",
     ]
+    assert list(why.differences({"a.*.b": {"x": 1}}, {"a.*.b": {"x": 2}})) == ["a.x.b (1 before, 2 now)"]
