@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +24,10 @@ COMMAND = "KG2CLIP_COMMAND"  # what a user typed, where it was more than the com
 PROGRESS_SECONDS = 30.0
 PROGRESS_JOBS = 3  # at a time
 TAIL_LINES, TAIL_BYTES = 8, 16_384  # of the log of a job that failed
+ERROR_LINES, LINE_WIDTH = 30, 400
+FAILURES = 10  # told at length
+# Options that would make again what is done; after those of FORCED come the names of files or rules.
+FORCE, FORCED = ("-F", "--forceall", "-f", "--force"), ("-R", "--forcerun")
 
 # Records without an event that tell a user nothing.
 _CHATTER = (
@@ -46,6 +51,8 @@ _CHATTER = (
     "host:",
 )
 _END = "At least one job did not complete successfully."
+# Colours, cursor movements, titles of the window.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 _SHOWN_EVENTS = ("error", "group_error", None)
 
 
@@ -69,6 +76,7 @@ class Console(logging.StreamHandler[TextIO]):
         self._running: dict[int, Job] = {}
         self._failed: dict[int, Job] = {}
         self._total = self._started = self._done = 0
+        self._killed = ""  # how the job ended that is the next to be told of as failed
         self._ended = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -99,7 +107,7 @@ class Console(logging.StreamHandler[TextIO]):
             self._running.pop(fields["job_id"], None)
         elif event == "job_error":
             job = self._running.pop(fields["jobid"], None) or Job(fields["rule_name"], None)
-            job.why = fields.get("rule_msg") or ""
+            job.why, self._killed = fields.get("rule_msg") or self._killed, ""
             self._failed[fields["jobid"]] = job
             yield f"{_clock()} FAILED {job.name}" + (f" (its log: {job.log})" if job.log else "")
         elif event in _SHOWN_EVENTS:
@@ -122,19 +130,24 @@ class Console(logging.StreamHandler[TextIO]):
                 yield f"{_clock()} {self._done:,} of {self._total:,} jobs done. {text.split('.')[0]}"
         elif text.startswith("Terminating"):
             yield from (text, f"Nothing that was reached is lost. Go on with:\n  {self._command}")
-        elif text.startswith("RuleException:\nCalledProcessError") or (self._failed and text.endswith(_END)):
-            return  # the job's own words say it better
+        elif text.startswith("RuleException:\nCalledProcessError"):
+            self._killed = _signal(text)  # a killed job says nothing itself; the words of others say it better
+        elif self._failed and text.endswith(_END):
+            return
         elif text and text != "None" and not text.startswith(_CHATTER):
             yield text
 
     def _summary(self) -> Iterator[str]:
-        for job in self._failed.values():
+        self._failed.update(self._running)  # Snakemake tells no end of a job whose files did not appear
+        for job in islice(self._failed.values(), FAILURES):
             yield f"\nFAILED {job.name}"
             if job.why:
                 yield f"  {job.why}"
             if job.log:
                 yield f"  The end of {job.log}:"
                 yield from (f"  | {line}" for line in _last_words(job.log))
+        if (more := len(self._failed) - FAILURES) > 0:
+            yield f"\nand {more:,} more, told above"
         yield f"\n{len(self._failed):,} of {self._total:,} jobs failed; {self._done:,} are done and stay so."
         yield f"When the cause is mended, go on with:\n  {self._command}"
 
@@ -178,7 +191,30 @@ def attach(logger: logging.Logger, settings: Any) -> None:
 
 def typed() -> str:
     """The command that goes on with this run."""
-    return os.environ.get(COMMAND) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    if given := os.environ.get(COMMAND):
+        return given
+    program = Path(sys.argv[0])
+    return shlex.join(
+        [*(["python", "-m", "snakemake"] if program.stem == "__main__" else [program.name]), *_unforced()]
+    )
+
+
+def _unforced() -> Iterator[str]:
+    """What was typed after the program, without what would make again what is done, and its values."""
+    inside = False
+    for argument in sys.argv[1:]:
+        inside = argument.split("=")[0] in FORCED or (inside and not argument.startswith("-"))
+        if not inside and argument not in FORCE:
+            yield argument
+
+
+def _signal(text: str) -> str:
+    """What the words of Python and bash about a program's end say of a signal, if anything."""
+    found = re.search(r"exit status (\d+)\.?$|died with <Signals\.\w+: (\d+)>\.?$", text)
+    number = int(found[2] or int(found[1]) - 128) if found else 0
+    if number <= 0:
+        return ""
+    return f"It was killed (signal {number})" + (", most likely since the memory was used up" if number == 9 else "")
 
 
 def _clock() -> str:
@@ -189,7 +225,7 @@ def _last_words(path: Path) -> list[str]:
     """The message of a user's error, which stands at the end of its log, or else the log's last lines."""
     lines = _tail(path)
     starts = [place for place, line in enumerate(lines) if line.startswith("error: ")]
-    return lines[starts[-1] :] if starts else lines[-TAIL_LINES:] or ["(nothing)"]
+    return lines[starts[-1] :][:ERROR_LINES] if starts else lines[-TAIL_LINES:] or ["(nothing)"]
 
 
 def _progress_line(path: Path) -> str:
@@ -202,6 +238,12 @@ def _tail(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            return file.read().decode(errors="replace").splitlines()
+            return [_shown(line) for line in file.read().decode(errors="replace").splitlines()]
     except OSError:
         return []
+
+
+def _shown(line: str) -> str:
+    """A line that does nothing to a terminal: logs hold what servers of others said."""
+    plain = "".join(c if c.isprintable() else " " for c in _ESCAPES.sub("", line))
+    return plain if len(plain) <= LINE_WIDTH else f"{plain[:LINE_WIDTH]} ..."

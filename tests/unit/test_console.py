@@ -130,6 +130,71 @@ def test_the_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert console.typed() == "make demo"
 
 
+@pytest.mark.parametrize(
+    ("typed", "again"),
+    [
+        (["/x/bin/snakemake", "-F", "a", "--forcerun=b", "--profile", "local"], "snakemake a --profile local"),
+        (
+            ["/x/bin/snakemake", "--profile", "local", "-R", "a", "b", "--cores", "2"],
+            "snakemake --profile local --cores 2",
+        ),
+        (["/x/snakemake/__main__.py", "--config", "x=it's"], """python -m snakemake --config 'x=it'"'"'s'"""),
+    ],
+)
+def test_the_command_that_goes_on_makes_nothing_again(
+    monkeypatch: pytest.MonkeyPatch, typed: list[str], again: str
+) -> None:
+    monkeypatch.delenv(console.COMMAND, raising=False)
+    monkeypatch.setattr(sys, "argv", typed)
+    assert console.typed() == again
+
+
+@pytest.mark.parametrize(
+    ("log", "shown"),
+    [
+        (b"a\x1b[2J\x1b[31mred\x1b[0m\x1b]0;title\x07b\n", "aredb"),
+        (b"10%\r20%\rdone\n", "done"),
+        (b"\xff\xfe bad \x00\x07\n", "\ufffd\ufffd bad   "),
+        ("bad \u202e bidi\n".encode(), "bad   bidi"),
+        (b"x" * 100_000, "x" * 400 + " ..."),
+    ],
+)
+def test_hostile_words_in_a_log_do_nothing_to_the_terminal(run: Run, tmp_path: Path, log: bytes, shown: str) -> None:
+    (tmp_path / "x.log").write_bytes(log)
+    run.start(1, "fetch_batch", tmp_path / "x.log", batch="web-000")
+    run.fail(1, "fetch_batch")
+    run.say("Exiting because a job execution failed. Look above for error messages", level=logging.ERROR)
+    told = run.stream.getvalue()
+    assert f"  | {shown}\n" in told
+    assert all(character.isprintable() or character == "\n" for character in told)
+
+
+def test_a_killed_job_and_one_whose_files_did_not_appear_are_told(run: Run) -> None:
+    run.start(1, "decide_pictures")
+    words = "RuleException:\nCalledProcessError in file x, line 3:\nCommand 'a' returned non-zero exit status {}."
+    run.say(words.format(137), "error", logging.ERROR)
+    run.say("Error in rule", "job_error", logging.ERROR, jobid=1, rule_name="decide_pictures", rule_msg=None, log=[])
+    run.start(2, "pack_dataset")
+    run.say(words.format(1), "error", logging.ERROR)
+    run.say("Error in rule", "job_error", logging.ERROR, jobid=2, rule_name="pack_dataset", rule_msg=None, log=[])
+    run.start(3, "make_report")
+    run.say("MissingOutputException in rule make_report", "error", logging.ERROR)
+    run.say("Exiting because a job execution failed. Look above for error messages", level=logging.ERROR)
+    told = run.stream.getvalue()
+    assert told.count("killed (signal") == 1
+    assert "FAILED decide_pictures\n  It was killed (signal 9), most likely since the memory was used up\n" in told
+    assert "\n3 of 3 jobs failed; 0 are done" in told
+
+
+def test_of_many_failures_the_first_are_told_at_length(run: Run) -> None:
+    for number in range(300):
+        run.start(number, "fetch_batch", batch=f"web-{number}")
+        run.fail(number, "fetch_batch")
+    before = len(run.lines())
+    run.say("Exiting because a job execution failed. Look above for error messages", level=logging.ERROR)
+    assert len(run.lines()) - before < 40 and "and 290 more, told above" in run.lines()
+
+
 def test_it_may_be_closed_twice(run: Run) -> None:
     run.console.close()
     run.console.close()  # Snakemake does, and then logging at the end of the process
