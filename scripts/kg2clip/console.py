@@ -203,8 +203,8 @@ def _unforced() -> Iterator[str]:
     """What was typed after the program, without what would make again what is done, and its values."""
     inside = False
     for argument in sys.argv[1:]:
-        inside = argument.split("=")[0] in FORCED or (inside and not argument.startswith("-"))
-        if not inside and argument not in FORCE:
+        inside = argument in FORCED or (inside and not argument.startswith("-"))
+        if not inside and argument not in FORCE and not argument.startswith("--forcerun="):
             yield argument
 
 

@@ -14,6 +14,10 @@ class UserError(Exception):
 
     exit_status = 1
 
+    def __str__(self) -> str:
+        """The message, in which what it quotes of others' words can't command a terminal."""
+        return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in super().__str__())
+
 
 class IncompleteError(UserError):
     """Work that could not be finished now. What was reached is kept and the next run goes on (design 6.2)."""

@@ -104,6 +104,18 @@ class _OneOfEach(_LOADER):  # type: ignore[misc, valid-type]
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: Any) -> Any:
+        """A whole number; 0123 is 83 and 12:30 is 750 in YAML, which nobody means."""
+        if re.match(r"[-+]?0[0-9_]|.*:", node.value):
+            raise yaml.MarkedYAMLError(
+                problem=f"{node.value} is read as another number; put it in quotes, or leave out zeros in front",
+                problem_mark=node.start_mark,
+            )
+        return super().construct_yaml_int(node)
+
+
+_OneOfEach.add_constructor("tag:yaml.org,2002:int", _OneOfEach.construct_yaml_int)
+
 
 def add_config_option(parser: argparse.ArgumentParser) -> None:
     """Give a program the option `--config`."""
@@ -118,7 +130,13 @@ def load(path: Path | str | None = None) -> Settings:
     """
     handed_over = os.environ.get(ENVIRONMENT)
     if path is None and handed_over:
-        return complete(json.loads(handed_over), "the workflow's config")
+        try:
+            content = json.loads(handed_over)
+        except ValueError:
+            raise UserError(
+                f"the environment variable {ENVIRONMENT} holds no config. Type: unset {ENVIRONMENT}"
+            ) from None
+        return complete(content, "the workflow's config")
     path = Path(path or ROOT / "config" / "config.yaml")
     content = read_yaml(path)
     return complete({} if content is None else content, str(path))
@@ -319,9 +337,9 @@ def explain(error: Any, schema: dict[str, Any]) -> str:
         unknown = [key for key in value if key not in known]
         return "; ".join(_unknown_key(f"{place}.{key}".lstrip("."), key, list(known)) for key in unknown)
     if error.validator == "required":
-        missing = [key for key in error.validator_value if key not in value]
-        names = ", ".join(f"{place}.{key}".lstrip(".") for key in missing)
-        return f"{names} is missing: {rule.get('properties', {}).get(missing[0], {}).get('description', 'add it')}"
+        key = error.message.split("'")[1]  # the validator names each in an error of its own
+        description = rule.get("properties", {}).get(key, {}).get("description", "add it")
+        return f"{f'{place}.{key}'.lstrip('.')} is missing: {description}"
     if error.validator == "enum":
         return f"{place} is {shown(value)}; choose one of: {', '.join(map(str, error.validator_value))}"
     meaning = rule.get("description") or _subschema(schema, path[:-1]).get("description", "")
@@ -332,7 +350,7 @@ def explain(error: Any, schema: dict[str, Any]) -> str:
         return f"{place or 'the config'} is {shown(value)}; {says}. {meaning}".rstrip()
     if error.validator == "format":
         says = f"{shown(value)} is no web address; one begins with https:// or http://"
-    elif error.validator == "anyOf":
+    elif error.validator in ("anyOf", "pattern"):
         says = f"{shown(value)} can't be taken"
     else:
         says = error.message

@@ -133,7 +133,7 @@ def test_the_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("typed", "again"),
     [
-        (["/x/bin/snakemake", "-F", "a", "--forcerun=b", "--profile", "local"], "snakemake a --profile local"),
+        (["/x/bin/snakemake", "-F", "a", "--forcerun=b", "c", "--profile", "local"], "snakemake a c --profile local"),
         (
             ["/x/bin/snakemake", "--profile", "local", "-R", "a", "b", "--cores", "2"],
             "snakemake --profile local --cores 2",

@@ -31,10 +31,11 @@ def test_defaults_reach_into_every_section() -> None:
         ({"download": {"lanes": {"web": {"conections": 1}}}}, "download.lanes.web.conections is no key"),
         ({"dataset": {"licenses": "free"}}, "dataset.licenses is 'free'; choose one of: open, noncommercial, any"),
         ({"knowledge": {}}, "knowledge.roots is missing"),
-        ({"project": "a/../b"}, "project: 'a/../b' does not match"),
+        ({"project": "a/../b"}, "project: 'a/../b' can't be taken. Name of the run"),
         ({"project": 3}, 'project is 3; it should be text: put it in quotes, "3"'),
         ({"project": "my bees"}, "such as my_bees"),
-        ({"project": "bees\n"}, "does not match"),
+        ({"project": "bees\n"}, "project: 'bees\\n' can't be taken"),
+        ({"project": "x" * 101}, "xxx... can't be taken. Name of the run, of at most 100"),
         ({"contact": "Łukasz"}, "letters without accents"),
         ({"seed": 10**30}, "it should be a whole number, 9,007,199,254,740,992 at most"),
         ({"knowledge": {"roots": ["28641"]}}, "ncbi:28641 is a taxon of NCBI"),
@@ -50,7 +51,7 @@ def test_defaults_reach_into_every_section() -> None:
         ({"seed": -1}, "seed: -1 is less than the minimum of 0"),
         ({"download": {"lanes": {"a": {}}}}, "has no lane named web"),
         ({"download": {"lanes": {"web": {"batches": 99}, "a": {"batches": 2}}}}, "101 batches in all; at most 100"),
-        ({"train": {"experiments": {"../x": {"recipe": "demo"}}}}, "'../x' does not match"),
+        ({"train": {"experiments": {"../x": {"recipe": "demo"}}}}, "'../x' can't be taken"),
     ],
 )
 def test_mistakes_are_named(change: dict, sentence: str) -> None:
@@ -114,6 +115,9 @@ def test_files_that_are_missing_or_no_yaml(tmp_path: Path, monkeypatch: pytest.M
         ("queries: {fraction: .nan}\n", "queries.fraction is NaN; it should be a number"),
         ("download: {lanes: {web: {requests_per_second: .inf}}}\n", "it should be a number"),
         ("accept_partial: sure\n", "it should be true or false"),
+        ("seed: 010\n", "line 2, column 7: 010 is read as another number"),
+        ("knowledge: {roots: [12:30]}\n", "12:30 is read as another number; put it in quotes"),
+        ('"\\e[2J": 1\n', "\ufffd[2J is no key of the config"),
     ],
 )
 def test_mistakes_of_yaml_are_named_with_the_line_or_what_to_write(tmp_path: Path, text: str, sentence: str) -> None:
@@ -127,7 +131,7 @@ def test_mistakes_of_yaml_are_named_with_the_line_or_what_to_write(tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "project, knowledge is missing"),
+        (b"", "project is missing: .*\n  knowledge is missing: "),
         (b"project:bees\n", "a space must follow each colon"),
         (b"- project: bees\n", "the config is "),
         ("project: bees # Bienen, schön\n".encode("latin-1"), "is no text in UTF-8"),
@@ -166,6 +170,12 @@ def test_what_is_meant_is_taken(tmp_path: Path) -> None:
 def test_the_workflow_hands_its_config_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(settings.ENVIRONMENT, json.dumps({**LEAST, "seed": 7}))
     assert settings.load()["seed"] == 7
+
+
+def test_a_variable_of_the_environment_that_holds_no_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(settings.ENVIRONMENT, "{project")
+    with pytest.raises(UserError, match=f"unset {settings.ENVIRONMENT}"):
+        settings.load()
 
 
 def test_addresses_contact_and_speed_are_not_tracked() -> None:
