@@ -9,6 +9,7 @@ planned, 2 if something in it would be refused or wait for you.
 
 import argparse
 import os
+import shutil
 import sqlite3
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from build_queries import write_queries
 from kg2clip import settings, tables, web
 from kg2clip.errors import IncompleteError, UserError, run_program
+from kg2clip.files import read_json
 from kg2clip.knowledge.members import count_members
 from kg2clip.knowledge.roots import find_classes, find_roots
 from kg2clip.knowledge.sparql import Endpoint
@@ -40,7 +42,8 @@ def main() -> None:
     config = settings.load(arguments.config)
     results = Path("results") / config["project"]
     plan = make_plan(config, results, arguments.entities)
-    print(sheet.render(plan, f"Plan of {config['project']} ({arguments.config or 'config/config.yaml'})"))
+    width = max(60, shutil.get_terminal_size((100, 24)).columns)
+    print(sheet.render(plan, f"Plan of {config['project']} ({arguments.config or 'config/config.yaml'})", width))
     sys.exit(2 if plan.warnings else 0)
 
 
@@ -50,12 +53,10 @@ def make_plan(config: settings.Settings, results: Path, entities: int | None) ->
     found = results / "search" / "candidates.parquet"
     known = found.is_file() and entities is None
     pictures = tables.count(found) if known else demand.entities * config["search"]["per_entity"]
-    made = {name: calls_made(results / "search" / name) for name in config["search"]["sources"]}
-    waiting = {
-        name.split("-")[0] for name in searches(config) if not (results / f"search/{name}.hits.parquet").exists()
-    }
+    made = {} if entities else {name: calls_made(results / "search" / name) for name in config["search"]["sources"]}
+    waiting = {name.split("-")[0] for name in searches(config) if entities or not is_done(name, results, config)}
     sources = tuple(
-        estimate.plan_source(name, wanted, demand, made[name], name not in waiting)
+        estimate.plan_source(name, wanted, demand, made.get(name, 0), name not in waiting)
         for name, wanted in config["search"]["sources"].items()
     )
     return Plan(
@@ -68,6 +69,7 @@ def make_plan(config: settings.Settings, results: Path, entities: int | None) ->
         tuple(plan_training(config, name, pictures) for name in config["train"]["experiments"]),
         config["dataset"]["alt_text_share"],
         tuple(find_warnings(config, demand)),
+        config["knowledge"].get("language_model"),
     )
 
 
@@ -92,6 +94,16 @@ def find_demand(config: settings.Settings, results: Path, entities: int | None) 
         raise UserError(f"{error}. Or plan for a number of entities and ask nobody: --entities 300") from None
     origin = f"at most, counted by {endpoint.host}; queries are roughly those of so many"
     return estimate.rough_demand(count, config, origin)
+
+
+def is_done(search: str, results: Path, config: settings.Settings) -> bool:
+    """Whether a search has its hits, found as the config asks now."""
+    try:
+        asked = read_json(results / f"provenance/search_images.{search}.json")["settings"]
+        same = asked == settings.tracked(config, *asked)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    return same and (results / f"search/{search}.hits.parquet").exists()
 
 
 def calls_made(folder: Path) -> int:
@@ -135,6 +147,18 @@ def find_warnings(config: settings.Settings, demand: Demand) -> list[str]:
                 f"{name} will refuse: it needs {needed:,} calls at least, and search.sources.{name}.max_calls allows "
                 f"{most:,}. See docs/sources.md for the bulk way"
             )
+        total = sources[name].get("calls_total")
+        if total and needed > total:
+            found.append(
+                f"{name} will stop: it needs {needed:,} calls at least, and search.sources.{name}.calls_total allows "
+                f"{total:,}"
+            )
+    model = config["knowledge"].get("language_model")
+    if model and demand.entities > model["max_calls"]:
+        found.append(
+            f"{model['model']} may stop: it is asked about up to {demand.entities:,} entities, and "
+            f"knowledge.language_model.max_calls allows {model['max_calls']:,}"
+        )
     return found
 
 

@@ -165,6 +165,7 @@ class Plan:
     training: tuple[TrainingPlan, ...]
     alt_text_share: float
     warnings: tuple[str, ...] = field(default=())
+    language_model: Settings | None = None  # knowledge.language_model
 
 
 def plan_source(name: str, wanted: Settings, demand: Demand, made: int = 0, finished: bool = False) -> SourcePlan:

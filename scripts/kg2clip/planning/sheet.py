@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable
+from math import ceil
 
 from kg2clip.planning.estimate import ASSUMPTIONS, Plan, SourcePlan
 
+INDENT = " " * 11
 
-def render(plan: Plan, title: str) -> str:
-    """The plan in lines of at most 120 characters."""
+
+def render(plan: Plan, title: str, width: int = 100) -> str:
+    """The plan, in lines of at most `width` characters but for the table."""
     demand = plan.demand
     kinds: Counter[str] = Counter()
     for (kind, _), count in demand.queries.items():
         kinds[kind] += count
     bound = "" if plan.pictures_known else "at most "
-    lines = [
+    head = [
         title,
         "",
         f"Entities   {demand.entities:>12,}   {demand.origin}",
@@ -27,18 +31,41 @@ def render(plan: Plan, title: str) -> str:
             [_source(source) for source in plan.sources],
         ),
         "",
+    ]
+    sizes = {what: _rounded(size) for what, size in plan.disk_gigabytes.items()}
+    lines = [
         f"Texts      {_texts(plan)}",
         f"Download   {bound}{_days(plan.download_days)}, if all came from the slowest lane",
-        f"Disk       {bound}{sum(plan.disk_gigabytes.values()):,.0f} GB: "
-        + ", ".join(f"{what} {size:,.0f}" for what, size in plan.disk_gigabytes.items()),
+        f"Disk       {bound}{_amount(sum(sizes.values()))} GB: "
+        + ", ".join(f"{what} {_amount(size)}" for what, size in sizes.items()),
     ]
+    if model := plan.language_model:
+        lines.append(
+            f"Language   {model['model']} is asked once about each entity; it stops at {model['max_calls']:,} calls or "
+            f"{model['max_cost']:,} (max_cost, in the currency of its prices)"
+        )
     for training in plan.training:
-        hours = "hours are not known" if training.gpu_hours is None else f"{bound}{training.gpu_hours:,.1f} H100 hours"
-        lines.append(f"Training   {training.name}: {training.model}, {bound}{training.pairs:,} pairs, {hours}")
+        hours = training.gpu_hours
+        said = "hours are not known" if hours is None else f"{bound}{_amount(_rounded(hours))} H100 hours"
+        lines.append(f"Training   {training.name}: {training.model}, {bound}{training.pairs:,} pairs, {said}")
     lines += ["", "Assumed:", *(f"  - {assumption}" for assumption in ASSUMPTIONS)]
     if plan.warnings:
         lines += ["", *(f"warning: {warning}" for warning in plan.warnings)]
-    return "\n".join(lines)
+    return "\n".join([*head, *(_wrapped(line, width) for line in lines)])
+
+
+def _wrapped(line: str, width: int) -> str:
+    indent = INDENT if line[:1].isupper() else "    "
+    return "\n".join(textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False)) or line
+
+
+def _amount(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:,.1f}" if number else "0"
+
+
+def _rounded(number: float) -> float:
+    """To what `_amount` shows, so that sums are right; little is not nothing."""
+    return max(round(number, 0 if number >= 100 else 1), 0.1 if number else 0)
 
 
 def _source(source: SourcePlan) -> tuple[str, ...]:
@@ -63,7 +90,7 @@ def _range(low: float, high: float, form: str) -> str:
 
 def _days(days: float) -> str:
     if days * 24 < 1:
-        return f"{days * 24 * 60:,.0f} min"
+        return f"{ceil(days * 24 * 60 - 1e-9):,} min"
     return f"{days:,.1f} days" if days >= 1 else f"{days * 24:,.1f} hours"
 
 

@@ -13,7 +13,8 @@ import pytest
 import yaml
 from servers import oxigraph
 
-from kg2clip import settings, tables
+import plan
+from kg2clip import provenance, settings, tables
 from kg2clip.planning import estimate
 from kg2clip.planning.estimate import Demand
 from kg2clip.search.run import SOURCES
@@ -182,7 +183,49 @@ def test_what_would_be_refused_is_said(
         assert word in done.stdout + done.stderr
 
 
+def test_a_number_that_one_names_is_planned_as_if_nothing_stood_there(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "results" / "planned" / "search" / "commons")
+    store.end_call(store.begin_call("commons.wikimedia.org"), 200)
+    del store
+    (tmp_path / "results/planned/search/commons.hits.parquet").write_bytes(b"")
+    done = run_plan(tmp_path, {**BASE, "search": {"sources": {"commons": {}}}}, "--entities", "100")
+    line = next(line for line in done.stdout.splitlines() if line.startswith("commons"))
+    assert line.split()[4] == "0" and not line.endswith(" 0 min"), "no calls made, and time for the rest"
+
+
+def test_a_search_counts_as_done_only_as_the_config_asks_now(tmp_path: Path) -> None:
+    wanted = {"project": "p", "knowledge": {"roots": ["a"]}}
+    before = settings.complete({**wanted, "search": {"sources": {"commons": {}}}}, "test")
+    now = settings.complete({**wanted, "search": {"sources": {"commons": {"per_query": 999}}}}, "test")
+    provenance.write(
+        tmp_path / "provenance/search_images.commons.json", "search_images", before, ("search.sources.commons",), {}
+    )
+    assert not plan.is_done("commons", tmp_path, before), "no hits"
+    tables.write([], tables.HITS, tmp_path / "search/commons.hits.parquet")
+    assert plan.is_done("commons", tmp_path, before) and not plan.is_done("commons", tmp_path, now)
+
+
+def test_little_is_not_nothing_and_sums_are_right(tmp_path: Path) -> None:
+    done = run_plan(tmp_path, {**BASE, "search": {"sources": {"commons": {}}}}, "--entities", "1")
+    assert "Disk       at most 0.3 GB: raw pictures 0.1, decoded pictures 0.1, shards 0.1" in done.stdout
+    assert "0 min" not in done.stdout
+
+
+def test_the_caps_of_calls_are_told(tmp_path: Path) -> None:
+    model = {"base_url": "http://localhost:1/v1", "model": "small", "max_calls": 5}
+    content = {
+        **BASE,
+        "knowledge": {"roots": ["a"], "language_model": model},
+        "search": {"sources": {"commons": {"calls_total": 3}}},
+    }
+    done = run_plan(tmp_path, content, "--entities", "10")
+    assert done.returncode == 2
+    assert "commons will stop: it needs 10 calls at least" in done.stdout
+    assert "small may stop: it is asked about up to 10 entities" in done.stdout
+    assert "Language   small is asked once about each entity" in done.stdout
+
+
 def test_the_page_fits_a_terminal(tmp_path: Path) -> None:
     done = run_plan(tmp_path, BASE, "--entities", "200000")
-    assert max(len(line) for line in done.stdout.splitlines() if not line.startswith("warning")) <= 120
+    assert max(map(len, done.stdout.splitlines())) <= 100
     assert "11.1 hours to 13.0 days" in done.stdout and "H100 hours" in done.stdout

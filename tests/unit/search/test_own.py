@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,17 @@ def test_only_candidates_of_the_source_folder_are_read(pictures: Path) -> None:
         folder.find(address, candidate_id("folder", "Bombus terrestris/on clover.jpg"), {"search": {"sources": {}}})
         is None
     )
+
+
+def test_the_digest_of_a_folder_tells_every_change(tmp_path: Path) -> None:
+    told = {folder.digest(tmp_path / "none")}
+    picture = tmp_path / "own" / "Bombus" / "a.jpg"
+    picture.parent.mkdir(parents=True)
+    for change in (b"a", b"ab"):
+        picture.write_bytes(change)
+        told.add(folder.digest(tmp_path / "own"))
+    picture.rename(picture.with_name("b.jpg"))
+    told.add(folder.digest(tmp_path / "own"))
+    (picture.parent / os.fsdecode(b"\xff.jpg")).write_bytes(b"")
+    told.add(folder.digest(tmp_path / "own"))
+    assert len(told) == 5 and folder.digest(tmp_path / "own") in told
