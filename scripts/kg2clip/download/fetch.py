@@ -34,7 +34,7 @@ from kg2clip import web
 from kg2clip.download import media, reasons
 from kg2clip.download.encoding import Decoder, EncodingError
 from kg2clip.download.lanes import Lane, lane_of, lanes
-from kg2clip.download.optout import LONGEST_DELAY, Robots, opts_out
+from kg2clip.download.optout import LONGEST_DELAY, Robots, opts_out, reserves_mining
 from kg2clip.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -364,7 +364,8 @@ class Fetcher:
             return replace(told, location=headers.get("Location"))
         if status != 200:
             return replace(told, wait=web.retry_after(headers.get("Retry-After")))
-        if self._respect and opts_out(headers.getall("X-Robots-Tag", [])):
+        asked_not_to = opts_out(headers.getall("X-Robots-Tag", []))
+        if self._respect and (asked_not_to or reserves_mining(headers.getall("tdm-reservation", []))):
             return replace(told, reason=reasons.OPT_OUT)
         if (response.content_length or 0) > self._max_bytes:
             return replace(told, reason=reasons.TOO_LARGE)

@@ -1,4 +1,4 @@
-"""What hosts ask of programs like ours: robots.txt and the header X-Robots-Tag."""
+"""What hosts ask of programs like ours: robots.txt and the headers X-Robots-Tag and tdm-reservation."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def opts_out(headers: Iterable[str]) -> bool:
     unless it is a directive that has a value itself: `noindex, unavailable_after: 25 Jun 2030` addresses everybody.
     """
     return any(_asks_us(value) for value in headers)
+
+
+def reserves_mining(headers: Iterable[str]) -> bool:
+    """Whether values of tdm-reservation keep the right to text and data mining (W3C's TDM Reservation Protocol: 1)."""
+    return any(value.strip() == "1" for value in headers)
 
 
 def _asks_us(value: str) -> bool:

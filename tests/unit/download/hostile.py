@@ -185,7 +185,8 @@ class HostileWeb:
             "other": "otherbot: noindex",
             "date": "noindex, unavailable_after: 25 Jun 2030 15:00 GMT",
         }
-        headers = {"X-Robots-Tag": tag[path.split("/")[2]]}
+        name = path.split("/")[2]
+        headers = {"tdm-reservation": name} if name in "01" else {"X-Robots-Tag": tag[name]}
         return server_web.Response(body=picture(path), content_type="image/jpeg", headers=headers)
 
 

@@ -203,7 +203,8 @@ def test_hosts_that_have_enough_hold_up_no_other(harvest: Any, hostile: HostileW
 
 
 def test_opt_outs_by_header(harvest: Any, hostile: HostileWeb) -> None:
-    rows = harvest(["http://a.test/tag/noai", "http://a.test/tag/noml"])
+    assert harvest(["http://a.test/tag/0"])["http://a.test/tag/0"]["status"] == "success", "nothing is reserved"
+    rows = harvest(["http://a.test/tag/noai", "http://a.test/tag/noml", "http://a.test/tag/1"])
     assert {(row["status"], row["reason"], row["bytes"]) for row in rows.values()} == {("refused", "opt-out", None)}
 
 
