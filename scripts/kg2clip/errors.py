@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+import select
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -39,6 +41,16 @@ def start_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
 
 
+def _nobody_reads() -> bool:
+    """Whether the reader of what we print has seen enough (`| head`); nothing is printed from then on."""
+    output = sys.stdout.fileno()
+    ends = select.poll()
+    ends.register(output, 0)  # asks for nothing, and so tells only that the other end is closed
+    if closed := bool(ends.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return closed
+
+
 def run_program(main: Callable[[], None]) -> NoReturn:
     """Run a program's `main` and exit: 0 when done, 1 for a user's mistake, 3 for work left incomplete.
 
@@ -52,6 +64,8 @@ def run_program(main: Callable[[], None]) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            sys.exit(0)
         if error.errno not in PLACES:
             raise
         place = error.filename or "a file could not be written"

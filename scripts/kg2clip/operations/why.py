@@ -50,6 +50,10 @@ def trouble(said: str) -> str:
     told = re.split(r"\n(?:snakemake: )?error: ", f"\n{said}")
     if len(told) > 1:
         return told[-1].strip()
+    if "Traceback (most recent call last)" in said:
+        last = said.strip().splitlines()[-1]
+        advice = "\nSnakemake writes into .snakemake even for a look: ask in a clone that you may write"
+        return f"snakemake can't tell:\n{last}{advice if last.startswith(('OSError', 'PermissionError')) else ''}"
     return f"snakemake can't tell:\n{said.rpartition('Building DAG of jobs...')[2][-2000:].strip()}"
 
 

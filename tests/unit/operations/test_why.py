@@ -135,6 +135,11 @@ def test_what_stops_snakemake_is_told_without_what_goes_before() -> None:
     assert why.trouble(f"{said}error: there is no file.\nType it\n") == "there is no file.\nType it"
     assert why.trouble(f"{said}MissingRuleException:\nno x\n") == "snakemake can't tell:\nMissingRuleException:\nno x"
     assert why.trouble("no profile\n") == "snakemake can't tell:\nno profile"
+    assert why.trouble("usage: x\nsnakemake: error: no such trigger\n") == "no such trigger"
+    trace = "Traceback (most recent call last):\n  File x\nOSError: Read-only file system: '/x/.snakemake'\n"
+    assert why.trouble(trace).startswith("snakemake can't tell:\nOSError: Read-only") and "a clone" in why.trouble(
+        trace
+    )
 
 
 def test_differences_name_keys_that_came_and_went() -> None:
