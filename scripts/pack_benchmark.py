@@ -12,6 +12,8 @@ none of them has its scientific name only.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,9 @@ def main() -> None:
     arguments = parser.parse_args()
     for split, count in pack(arguments.photos, arguments.output, arguments.entities).items():
         print(f"{split}: {count} pictures")
+    if others := passed_over(arguments.photos):
+        counts = ", ".join(f"{count} {ending}" for ending, count in others.most_common())
+        print(f"passed over, being no JPEG, PNG or WebP: {counts}. Convert what are photos, and pack again")
 
 
 def pack(photos: Path, output: Path, entities: Path | None) -> dict[str, int]:
@@ -74,13 +79,23 @@ def add(tar: tars.TarWriter, key: str, label: int, path: Path) -> None:
 
 
 def pictures(split: Path) -> dict[str, list[Path]]:
-    """The pictures of a split by the name of their folder; folders without a picture are left out."""
-    found = {
-        folder.name: sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
-        for folder in split.iterdir()
-        if folder.is_dir()
-    }
-    return {name: paths for name, paths in found.items() if paths}
+    """The pictures of a split by the name of their folder."""
+    found: dict[str, list[Path]] = {}
+    for path in files(split):
+        if path.suffix.lower() in PICTURES:
+            found.setdefault(path.parent.name, []).append(path)
+    return found
+
+
+def passed_over(photos: Path) -> Counter[str]:
+    """How many files are no pictures that can be packed, by their ending."""
+    endings = [path.suffix.lower() or "without ending" for split in SPLITS for path in files(photos / split)]
+    return Counter(ending for ending in endings if ending not in PICTURES and ending != ".json")
+
+
+def files(split: Path) -> Iterator[Path]:
+    """The files in the folders of a split, sorted, but those that a Mac lays beside each one (._a.jpg)."""
+    yield from (path for path in sorted(split.glob("*/*")) if path.is_file() and not path.name.startswith("."))
 
 
 def read_entities(path: Path) -> dict[str, dict[str, Any]]:

@@ -37,7 +37,8 @@ def find_pictures(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))  # ._a.jpg of a Mac
+    found = sorted(path for path in files if path.suffix.lower() in ENDINGS)
     if not found:
         raise UserError(f"{folder} holds no picture (files ending in {', '.join(ENDINGS)})")
     return found

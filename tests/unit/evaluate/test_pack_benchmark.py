@@ -24,6 +24,7 @@ def photos(tmp_path: Path) -> Path:
     (folder / "test/Bombus terrestris/a.json").write_text('{"source": "inaturalist", "sourceID": "92152429"}')
     (folder / "test/Bombus terrestris/notes.txt").write_text("seen in May")
     (folder / "test/empty").mkdir()
+    (folder / "test/Apis mellifera/._c.jpg").write_bytes(b"what a Mac writes beside a file")
     return folder
 
 
@@ -57,6 +58,18 @@ def test_ids_beside_a_photo_reach_the_decontamination(photos: Path, tmp_path: Pa
     pack_benchmark.pack(photos, tmp_path / "set", None)
     sidecars = [one.sidecar.read() for one in benchmarks._pictures("set", tmp_path / "set") if one.sidecar]
     assert sidecars == [b'{"source": "inaturalist", "sourceID": "92152429"}']
+
+
+def test_photos_in_another_format_are_counted(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in ("dev/Apis mellifera/f.HEIC", "test/Apis mellifera/g.heic"):
+        (photos / place).write_bytes(b"ftypheic")
+    monkeypatch.setattr("sys.argv", ["pack_benchmark.py", str(photos), str(tmp_path / "set")])
+    pack_benchmark.main()
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["dev: 2 pictures", "test: 3 pictures"]
+    assert said[2].startswith("passed over, being no JPEG, PNG or WebP: 2 .heic, 1 .txt.")
 
 
 def test_a_mistake_is_named(photos: Path, tmp_path: Path) -> None:
