@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--config", nargs="+", metavar="KEY=VALUE")
     parser.add_argument("--replace-workflow-config", action="store_true", help="don't merge with config/config.yaml")
     parser.add_argument("--sdm", metavar="METHOD", help="where the run is made with it: conda")
-    for option in ("--until", "--omit-from", "--forcerun", "--rerun-triggers"):
+    for option in ("--until", "--omit-from", "--rerun-triggers"):
         parser.add_argument(option, nargs="+", metavar="NAME")
     options = vars(parser.parse_args())
     for path in options["configfile"]:
