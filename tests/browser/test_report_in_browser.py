@@ -145,6 +145,14 @@ def test_the_methods_text_is_copied(visit: Any) -> None:
     assert "We exported 6 species" in opened.page.evaluate("navigator.clipboard.readText()")
 
 
+def test_a_browser_that_forbids_copying_is_told_of(visit: Any) -> None:
+    opened: Visit = visit()
+    opened.page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject(new Error('no')))")
+    opened.page.get_by_role("button", name="Copy the text").click()
+    expect(opened.page.get_by_role("button", name="does not allow it")).to_be_visible()
+    assert opened.wrong == []
+
+
 def test_on_paper_nothing_is_cut(visit: Any) -> None:
     page = visit().page
     wait_for_charts(page)

@@ -75,3 +75,13 @@ def test_a_difference_is_in_points_with_its_sign(run: Run) -> None:
 
 def test_one_experiment_is_not_compared(run: Run) -> None:
     assert ablation.measure(run.open(), [score("main", 0.5), score("untrained", 0.1)]) == ()
+
+
+def test_no_two_regions_of_the_page_share_a_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = ablation.Effect("main", "heldout", "scientific", "recipe demo", 1, 29, 1e15, ablation.Estimate(0.5), None)
+    other = replace(one, experiment="other", difference=ablation.Estimate(-0.1, -0.2, 0.01))
+    monkeypatch.setattr(ablation, "measure", lambda *_: (one, other))
+    html = run.html()
+    names = re.findall(r'role="region"[^>]* aria-label="([^"]*)"', html) + re.findall(r"<h2[^>]*>([^<]*)</h2>", html)
+    assert "Experiments compared" in names and "-20.0 to +1.0" in html
+    assert sorted(names) == sorted(set(names))

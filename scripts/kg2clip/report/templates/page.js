@@ -82,8 +82,8 @@
     button.textContent = box.dataset.copy;
     const text = box.innerText;
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(text);
-      button.textContent = "Copied";
+      const copied = await navigator.clipboard.writeText(text).then(() => true, () => false);
+      button.textContent = copied ? "Copied" : "The browser does not allow it: mark the text and copy it";
     });
     box.after(button);
   }
