@@ -12,6 +12,7 @@ In:  what scripts/bundle.py wrote, the folder or the archive; your e-mail addres
 import argparse
 import csv
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,14 @@ def make_again(source: Path, target: Path, contact: str) -> int:
     write_list(found, target / "pictures.csv")
     for line in rebuild.by_host(found):
         print(line)
-    rebuild.pack(place, config, found)
-    print(rebuild.compare(place))
-    print(target / "dataset")
-    return sum(row["outcome"] == rebuild.SILENT for row in found)
+    counts = Counter(row["outcome"] for row in found)
+    if counts[rebuild.SAME]:
+        rebuild.pack(place, config, found)
+        print(rebuild.compare(place))
+        print(target / "dataset")
+    elif not counts[rebuild.SILENT]:
+        raise UserError(f"no picture is what it was, so there is no dataset: {target / 'pictures.csv'} says why")
+    return counts[rebuild.SILENT]
 
 
 def project_of(source: Path) -> str:

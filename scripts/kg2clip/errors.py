@@ -68,7 +68,7 @@ def run_program(main: Callable[[], None]) -> NoReturn:
             sys.exit(0)
         if error.errno not in PLACES:
             raise
-        place = error.filename or "a file could not be written"
+        place = error.filename2 or error.filename or "a file could not be written"
         print(f"error: {place}: {PLACES[error.errno]} and run the same command again; nothing is lost", file=sys.stderr)
         sys.exit(UserError.exit_status)
     except KeyboardInterrupt:

@@ -20,6 +20,9 @@ from kg2clip.files import atomic_path
 
 text, texts = pa.string(), pa.list_(pa.string())
 
+# How every table is stored. With its checksum a page tells that a byte in it was changed (scripts/verify.py).
+STORED = {"compression": "zstd", "write_page_checksum": True}
+
 NAME = pa.struct([("text", text), ("language", text), ("kind", text)])
 ANCESTOR = pa.struct(
     [("entityID", text), ("taxonID", text), ("scientificName", text), ("vernacularName", text), ("taxonRank", text)]
@@ -315,7 +318,7 @@ def write(rows: Sequence[Mapping[str, Any]] | pd.DataFrame | pa.Table, schema: p
     """
     table = as_table(rows, schema)
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, **STORED)
 
 
 def write_stream(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, path: Path | str, at_a_time: int = 5000) -> int:
@@ -330,7 +333,7 @@ def write_stream(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, path: Pat
 def write_parts(parts: Iterable[pa.Table], schema: pa.Schema, path: Path | str) -> int:
     """Write the rows of tables as they come, one table in memory, atomically, and return their number."""
     count = 0
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, **STORED) as writer:
         for part in parts:
             writer.write_table(as_table(part, schema))
             count += part.num_rows

@@ -171,7 +171,7 @@ def _state_file(folder: Path, shard: str) -> Path:
 
 def _save_state(table: pa.Table, path: Path, metadata: dict[bytes, bytes]) -> None:
     with atomic_path(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, **tables.STORED)
 
 
 def _verified(state: Path, tar: Path, fingerprint: str) -> pa.Table | None:

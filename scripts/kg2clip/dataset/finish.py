@@ -31,7 +31,7 @@ def finish(folder: Path, shards: Sequence[str], entities: Path, settings: Settin
     """
     manifest, sizes, hashes = folder / "manifest.parquet", {}, {}
     dropped: Counter[str] = Counter()
-    with atomic_path(manifest) as temporary, pq.ParquetWriter(temporary, tables.DATASET, compression="zstd") as writer:
+    with atomic_path(manifest) as temporary, pq.ParquetWriter(temporary, tables.DATASET, **tables.STORED) as writer:
         for shard in shards:
             rows = index.read(folder / shard)
             writer.write_table(tables.as_table(rows, tables.DATASET))

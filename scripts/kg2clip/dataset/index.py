@@ -52,7 +52,7 @@ def write(tar: Path, rows: pa.Table, facts: Facts) -> None:
     """Write the index of a shard that is written already, atomically."""
     metadata = {METADATA: json.dumps(asdict(facts)).encode()}
     with atomic_path(path_of(tar)) as temporary:
-        pq.write_table(rows.replace_schema_metadata(metadata), temporary, compression="zstd")
+        pq.write_table(rows.replace_schema_metadata(metadata), temporary, **tables.STORED)
 
 
 def read(tar: Path) -> pa.Table:

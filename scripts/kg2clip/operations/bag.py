@@ -6,7 +6,6 @@ Written by hand: PyPI's bagit lists tag files in the order of the file system, s
 from __future__ import annotations
 
 import gzip
-import lzma
 import re
 import shutil
 import stat
@@ -16,14 +15,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from kg2clip.errors import UserError
+from kg2clip.errors import PLACES, UserError
 from kg2clip.files import atomic_path, sha256_file, write_text
-from kg2clip.operations.findings import Finding, error, ok
+from kg2clip.operations.findings import Finding, error, ok, shown
 from kg2clip.progress import Progress
 
 PAYLOAD, MANIFEST, TAG_MANIFEST = "data", "manifest-sha256.txt", "tagmanifest-sha256.txt"
 TAGS = ("bag-info.txt", "bagit.txt", MANIFEST)
 SPARE_BYTES, MOST_FILES = 10**9, 10**6  # left on the disk by an archive that is unpacked; files that it may hold
+LONGEST_READ = 2**20  # bytes that tarfile may want at once; only a header made to fill the memory is longer
 ESCAPES = {"%": "%25", "\n": "%0A", "\r": "%0D"}  # RFC 8493, 2.1.3: what a path in a manifest must not hold as it is
 
 
@@ -52,10 +52,10 @@ def check(bag: Path) -> Iterator[Finding]:
     for name, sha256 in Progress(sorted({**tags, **payload}.items()), desc="checksums", unit="files"):
         if says := _differs(bag, name, sha256):
             wrong += 1
-            yield error(shown(name), says)
+            yield error(name, says)
     for name in sorted(set(_everything(bag)) - {*payload, *tags, TAG_MANIFEST}):
         wrong += 1
-        yield error(shown(name), "was not bundled")
+        yield error(name, "was not bundled")
     for name in sorted(set(TAGS) - set(tags)):
         wrong += 1
         yield error(name, f"is not named in {TAG_MANIFEST}")
@@ -76,11 +76,6 @@ def _differs(bag: Path, name: str, sha256: str) -> str | None:
         return "is gone"
     except (OSError, ValueError) as failure:  # a name too long, a NUL in it, no right to read
         return f"can't be read ({failure})"
-
-
-def shown(name: str) -> str:
-    """A name out of a bundle for a terminal: nothing in it may move the cursor or colour the line."""
-    return name if name.isprintable() else repr(name)
 
 
 def pack(bag: Path, archive: Path) -> None:
@@ -106,18 +101,36 @@ def unpack(archive: Path, folder: Path) -> Path:
         UserError: no archive, more than the disk can hold, or not of one folder.
     """
     try:
-        with tarfile.open(archive) as tar:
+        with _Archive(archive) as content, tarfile.open(fileobj=content, mode="r:") as tar:
             for number, member in enumerate(tar):
                 _check_member(archive, folder, member, number)
                 tar.extract(member, folder, filter="data")
-    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as failure:
-        raise UserError(f"{archive} is no whole archive ({failure})") from None
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, ValueError, zlib.error) as failure:
+        raise UserError(f"{archive} is no whole .tar.gz ({failure}). Get it again") from None
+    except OSError as failure:
+        if failure.errno in PLACES:
+            raise
+        raise UserError(f"{archive} can't be unpacked ({failure})") from None
     found = list(folder.iterdir())
     if len(found) != 1 or not found[0].is_dir():
         raise UserError(f"{archive} is no bundle: it holds more than one folder")
     if not (found[0] / MANIFEST).is_file():  # tarfile takes a torn header for the end
         raise UserError(f"{archive} is no whole bundle: it has no {MANIFEST}")
     return found[0]
+
+
+class _Archive(gzip.GzipFile):
+    """A .tar.gz whose headers can't fill the memory: tarfile reads each as long as it says that it is."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As in GzipFile.
+
+        Raises:
+            ReadError: more is wanted than any header of a bundle has.
+        """
+        if size is None or not 0 <= size <= LONGEST_READ:
+            raise tarfile.ReadError("a header is too long")
+        return super().read(size)
 
 
 def _check_member(archive: Path, folder: Path, member: tarfile.TarInfo, number: int) -> None:
@@ -128,8 +141,8 @@ def _check_member(archive: Path, folder: Path, member: tarfile.TarInfo, number: 
         raise UserError(f"{archive} holds more than {MOST_FILES:,} files, which no bundle does")
     if member.size > shutil.disk_usage(folder).free - SPARE_BYTES:
         raise UserError(
-            f"the disk of {folder} is too full for {archive}: {shown(member.name)} has {member.size / 1e9:,.1f} GB. "
-            "Set TMPDIR to a folder with more space, or unpack it yourself and name the folder"
+            f"the disk of {folder} is too full for {archive}: {shown(member.name)} has {member.size / 1e6:,.1f} MB; "
+            f"{SPARE_BYTES / 1e9:,.0f} GB must stay free. Set TMPDIR to a larger one, or unpack it and name the folder"
         )
 
 

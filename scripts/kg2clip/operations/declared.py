@@ -6,12 +6,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kg2clip import tables as schemas
 from kg2clip.download.lanes import batch_names, leftover_names, leftovers_name
 from kg2clip.search.order import searches
 from kg2clip.settings import Settings, own_sets
 
 DATASET = ("manifest.parquet", "croissant.json", "README.md", "attribution.csv")
 SCORES = ("scores", "groups", "comparisons")
+COLUMNS = {  # of declared tables, by the ends of their paths; the first that fits
+    "knowledge/entities.parquet": {*schemas.ENTITIES.names},
+    "queries/queries.parquet": {*schemas.QUERIES.names},
+    "search/candidates.parquet": {*schemas.CANDIDATES.names},
+    "search/*.hits.parquet": {*schemas.HITS.names},
+    "download/*.manifest.parquet": {*schemas.DOWNLOADS.names},
+    "curate/*.features.parquet": {*schemas.FEATURES.names},
+    "curate/*.fit.parquet": {*schemas.FITS.names},
+    "curate/decisions.parquet": {*schemas.DECISIONS.names},
+    "dataset/manifest.parquet": {*schemas.DATASET.names},
+    "evaluation/scores.parquet": {*schemas.SCORES.names},
+    "evaluation/groups.parquet": {*schemas.GROUP_SCORES.names},
+    "evaluation/comparisons.parquet": {*schemas.COMPARISONS.names},
+    "evaluation/*/*.parquet": {*schemas.PREDICTIONS.names} & {*schemas.RETRIEVALS.names},  # one or the other
+}
 MODEL = ("open_clip_config.json", "open_clip_model.safetensors", "metrics.json")
 
 
@@ -63,6 +79,11 @@ def steps(config: Settings) -> Iterator[Step]:
     yield Step("make_report", ("report/index.html",))
     for experiment in experiments:
         yield Step(f"write_card.{experiment}", (f"models/{experiment}/README.md",))
+
+
+def columns(table: Path) -> set[str]:
+    """The columns that a declared table has at least."""
+    return next((names for pattern, names in COLUMNS.items() if table.match(pattern)), set())
 
 
 def tables(config: Settings, folder: Path) -> list[Path]:

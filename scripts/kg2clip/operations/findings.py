@@ -40,7 +40,13 @@ def line(finding: Finding) -> str:
     mark = MARKS[finding.level]
     if sys.stdout.isatty():
         mark = f"\033[{COLOURS[finding.level]}m{mark}\033[0m"
-    return f"{mark}  {finding.about}: {finding.says}"
+    says = "\n         ".join(map(shown, finding.says.split("\n")))
+    return f"{mark}  {shown(finding.about)}: {says}"
+
+
+def shown(text: str) -> str:
+    """A text out of a file for a terminal: nothing in it may move the cursor or colour the line."""
+    return text if text.isprintable() else repr(text)
 
 
 def tell(findings: Iterable[Finding]) -> tuple[int, int]:

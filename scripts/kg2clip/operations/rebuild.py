@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
+import signal
+import socket
 import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -35,11 +38,14 @@ from kg2clip.errors import UserError, start_logging
 from kg2clip.files import only_writer, sha256_file, write_text
 from kg2clip.folder import SOURCE as FOLDER
 from kg2clip.operations import bag, bundle, verify
+from kg2clip.operations.findings import shown
 from kg2clip.processes import be_killed_with_parent, die_with_parent
 from kg2clip.settings import ROOT, Settings
 
 SAME, CHANGED, GONE, SILENT = "same", "changed", "gone", "no answer now"
 KEPT = Path("search", "kept.parquet")  # the candidates to fetch
+MOST_LANES = 8  # that are fetched side by side, whatever a bundle's config wants
+NAMES_TRIED = 20  # hosts looked up before all of them are believed to be out of reach
 WORKERS = 2  # processes that decode, for each lane
 OUTCOMES = (SAME, CHANGED, GONE, SILENT)
 CEILINGS = {
@@ -118,13 +124,17 @@ def _prepare(data: Path, folder: Path, contact: str) -> tuple[Place, Settings]:
 
 
 def _kept(place: Place) -> set[str]:
-    """The pictures of the bundle's dataset. Those that it took down stand on a list that packing reads."""
+    """The pictures of the bundle's dataset but those that this clone's own list takes out.
+
+    These, and those that the bundle took down, stand on a list that packing reads.
+    """
     rows = tables.read_rows(place.bundle / "curate" / "decisions.parquet", ["candidateID", "kept"])
     kept = {row["candidateID"] for row in rows if row["kept"]}
     packed = {row["key"] for row in tables.read_rows(place.bundle / "dataset" / "manifest.parquet", ["key"])}
     gone = [{"candidateID": key, "reason": "taken down in the bundle"} for key in sorted(kept - packed)]
-    removals.add(place.removed, gone)
-    return kept & packed
+    ours = bundle.packed_of(place.bundle, removals.keys(settings.default("dataset.removed")))
+    removals.add(place.removed, gone + [{"candidateID": key, "reason": "on this clone's list"} for key in ours])
+    return (kept & packed).difference(ours)
 
 
 def own_config(config: Settings, project: str, contact: str) -> Settings:
@@ -149,17 +159,61 @@ def fetch(place: Place, config: Settings) -> None:
     other, as is polite.
 
     Raises:
-        UserError: no contact, the disk full, a batch of an earlier version.
+        UserError: no contact, no internet, the disk full, a batch of an earlier version.
     """
+    if not all(place.manifest(name).is_file() for name in batch_names(config)):
+        _check_internet(place)
     lanes = [list(names) for _, names in groupby(batch_names(config), key=lambda name: name.rpartition("-")[0])]
     with _lane_workers(len(lanes)) as pool:
-        for names in (lanes, [[name] for name in leftover_names(config)]):
-            for lane in [pool.submit(_fetch_lane, place, config, batches) for batches in names]:
-                lane.result()
+        try:
+            for names in (lanes, [[name] for name in leftover_names(config)]):
+                with _deaf_to_ctrl_c():
+                    begun = [pool.submit(_fetch_lane, place, config, batches) for batches in names]
+                for lane in begun:
+                    lane.result()
+        except BaseException:  # the pool would wait for the lanes' ends
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            raise
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started meanwhile leave Ctrl-C to this one, which ends them: else each shows a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _check_internet(place: Place) -> None:
+    """Without internet every host is an unknown one, and all pictures would be told to be gone for good.
+
+    Raises:
+        UserError: not one of the largest hosts has an address.
+    """
+    rows = tables.read_rows(place.folder / KEPT, ["accessURI"])
+    hosts = Counter(host for row in rows if (host := web.host_of(row["accessURI"] or "")))
+    tried = [host for host, _ in hosts.most_common(NAMES_TRIED)]
+    if tried and not any(map(_has_address, tried)):
+        advice = "Does this machine have internet? See: python scripts/doctor.py"
+        if all(map(web.is_reserved, tried)):
+            advice = "They are the mirror's: begin the command with python scripts/with_mirror.py --config CONFIG --"
+        raise UserError(f"none of the bundle's hosts has an address ({', '.join(tried[:3])}). {advice}")
+
+
+def _has_address(host: str) -> bool:
+    try:
+        return bool(web.addresses(host, 443))
+    except socket.gaierror:
+        return False
+    except (web.RefusedError, UnicodeError):  # an address that may not be asked; a name that is none
+        return True
 
 
 def _lane_workers(lanes: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(lanes, multiprocessing.get_context("spawn"), initializer=_start)
+    return ProcessPoolExecutor(min(lanes, MOST_LANES), multiprocessing.get_context("spawn"), initializer=_start)
 
 
 def _start() -> None:
@@ -217,8 +271,8 @@ def by_host(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         counts = Counter(row["outcome"] for row in rows)
         why = Counter(row["reason"] for row in rows if row["reason"])
         told = ", ".join(f"{counts[name]:,} {name}" for name in OUTCOMES if counts[name])
-        shown = f" ({', '.join(f'{reason} {number:,}' for reason, number in why.most_common(5))})" if why else ""
-        yield f"{host}: {len(rows):,} pictures, {told}{shown}"
+        reasons_told = f" ({', '.join(f'{word} {number:,}' for word, number in why.most_common(5))})" if why else ""
+        yield shown(f"{host}: {len(rows):,} pictures, {told}{reasons_told}")
 
 
 def pack(place: Place, config: Settings, found: Sequence[Mapping[str, Any]]) -> None:

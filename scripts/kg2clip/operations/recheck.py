@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def _remake(data: Path) -> Iterator[Finding]:
     run = verify.Run(data / bundle.RESULTS, config)
     yield from check_code(data)
     yield from verify.check_tables(run)
+    yield from verify.guarded("counts", verify.check_counts(run))
+    yield from verify.guarded("attribution", verify.check_attribution(run))
     yield from verify.guarded("evaluation", verify.check_scores(run))
     yield from verify.guarded("report", check_report(data, config))
     if any(run.paths("dataset/*.tar")):
@@ -46,8 +49,9 @@ def _remake(data: Path) -> Iterator[Finding]:
 
 
 def load_config(data: Path) -> settings.Settings:
-    """The bundled config, its benchmarks led to the names that are bundled with it."""
+    """The bundled config, its benchmarks and the list of removed pictures led to what is bundled with it."""
     config = settings.load(data / bundle.CONFIG)
+    config["dataset"]["removed"] = str(data / bundle.REMOVED)
     for name, benchmark in config["evaluate"]["benchmarks"].items():
         benchmark["path"] = str(data / "benchmarks" / name)
     return config
@@ -60,10 +64,9 @@ def check_code(data: Path) -> Iterator[Finding]:
         name for name in ("gather_scores", "make_report") if version["codeHashes"].get(name) != codehash.code_hash(name)
     ]
     if other:
-        commit = version["commit"] or "of the run"
-        yield warning(
-            "code", f"{', '.join(other)} differ from the bundle's. To compare like with like: git checkout {commit}"
-        )
+        known = re.fullmatch("[0-9a-f]{40}", version["commit"] or "")
+        advice = f"git checkout {known[0]}" if known else "take the code of that run"
+        yield warning("code", f"{', '.join(other)} differ from the bundle's. To compare like with like: {advice}")
     else:
         yield ok("code", "what makes scores and report is as it was")
 

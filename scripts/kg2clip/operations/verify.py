@@ -6,21 +6,24 @@ tars, indices and weights that they describe. These checks do.
 
 from __future__ import annotations
 
-import csv
+import filecmp
 import json
 import os
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kg2clip import tables, tars
 from kg2clip.dataset import index
+from kg2clip.dataset.papers import write_attribution
 from kg2clip.errors import UserError
 from kg2clip.evaluate.scores import gather
 from kg2clip.files import read_json, sha256_bytes, sha256_file
@@ -36,7 +39,10 @@ TAR_SHA256 = b"kg2clip.tarSHA256"  # of a decoded tar, in the metadata of its sh
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 RUN = "start snakemake again"
 # What a file that is not what its name says may lead to. ArrowInvalid and UnicodeDecodeError are ValueErrors.
-UNREADABLE = (UserError, OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException, RecursionError)
+UNREADABLE = (
+    *(UserError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError),
+    *(pa.ArrowException, duckdb.Error),
+)
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,10 @@ def verify(run: Run) -> Iterator[Finding]:
         raise UserError(f"there is no folder {run.folder}. Make the results first with: snakemake --profile local")
     if not os.access(run.folder, os.R_OK | os.X_OK):
         raise UserError(f"{run.folder} may not be read. Type: chmod u+rx {run.folder}")
-    yield from check_presence(run)
-    yield from check_tables(run)
-    yield from check_jsons(run)
-    checks = (check_downloads, check_features, check_counts, check_dataset, check_indices, check_papers, check_models)
-    for check in (*checks, check_scores):
+    for check in (
+        *(check_presence, check_tables, check_jsons, check_downloads, check_features, check_counts, check_dataset),
+        *(check_indices, check_papers, check_attribution, check_models, check_scores),
+    ):
         yield from guarded(check.__name__.removeprefix("check_"), check(run))
 
 
@@ -105,7 +110,8 @@ def check_tables(run: Run) -> Iterator[Finding]:
     found, wrong = declared.tables(run.config, run.folder), 0
     for path in found:
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                absent = sorted(declared.columns(path) - {*file.schema_arrow.names})
                 for _ in () if run.quick else file.iter_batches():
                     pass
         except PermissionError:
@@ -114,6 +120,10 @@ def check_tables(run: Run) -> Iterator[Finding]:
         except (pa.ArrowException, OSError) as failure:
             wrong += 1
             yield error(str(path), f"is no whole table ({failure}). {_remake(path)}")
+        else:
+            if absent:
+                wrong += 1
+                yield error(str(path), f"is another table: it lacks {_some(absent)}. {_remake(path)}")
     if not wrong:
         yield ok("tables", f"{len(found)} can be read")
 
@@ -291,22 +301,32 @@ def _index_differs(run: Run, manifest: Path, tar: Path, rows: int) -> str | None
     return None
 
 
+def check_attribution(run: Run) -> Iterator[Finding]:
+    """The credit lines, made again from the manifest."""
+    manifest = run.folder / "dataset" / "manifest.parquet"
+    if not manifest.is_file():
+        return
+    path = manifest.with_name("attribution.csv")
+    with tempfile.TemporaryDirectory(prefix="kg2clip-verify-") as scratch:
+        write_attribution(manifest, Path(scratch) / path.name)
+        if not path.is_file():
+            yield error(str(path), f"is gone. {_remake(manifest)}")
+        elif not filecmp.cmp(path, Path(scratch) / path.name, shallow=False):
+            yield error(str(path), f"does not say what {manifest.name} says. {_remake(manifest)}")
+        else:
+            yield ok("attribution", f"is what {manifest.name} gives")
+
+
 def check_papers(run: Run) -> Iterator[Finding]:
-    """The dataset's sizes, attribution and Croissant description against its manifest and shards."""
+    """The dataset's sizes and Croissant description against its manifest and shards."""
     folder = run.folder / "dataset"
     manifest = folder / "manifest.parquet"
     if not manifest.is_file():
         return
     remake, wrong = _remake(manifest), 0
-    rows = tables.read(manifest, ["key", "shard"]).to_pylist()
-    for path, told in (
-        (folder / "sizes.json", lambda path: Counter(read_json(path))),
-        (folder / "attribution.csv", _attributed),
-    ):
-        expected = Counter(row["shard" if path.name == "sizes.json" else "key"] for row in rows)
-        if (says := _difference(path, expected, told)) is not None:
-            wrong += 1
-            yield error(str(path), f"{says}. {remake}")
+    if (says := _sizes_differ(folder / "sizes.json", manifest)) is not None:
+        wrong += 1
+        yield error(str(folder / "sizes.json"), f"{says}. {remake}")
     for path, says in _croissant(folder / "croissant.json", run.quick):
         wrong += 1
         yield error(str(path), f"{says}. {remake}")
@@ -314,22 +334,15 @@ def check_papers(run: Run) -> Iterator[Finding]:
         yield ok("dataset's papers", "agree with the manifest and the shards")
 
 
-def _difference(path: Path, expected: Counter[str], told: Callable[[Path], Counter[str]]) -> str | None:
+def _sizes_differ(path: Path, manifest: Path) -> str | None:
     try:
-        found = told(path)
+        found = read_json(path)
     except FileNotFoundError:
         return "is gone"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, RecursionError):
         return "can't be read"
-    if found == expected:
-        return None
-    names = sorted((expected - found) | (found - expected))
-    return f"does not say what manifest.parquet says of {_some(names)}"
-
-
-def _attributed(path: Path) -> Counter[str]:
-    with open(path, encoding="utf-8", newline="") as file:
-        return Counter(row["key"].removeprefix("'") for row in csv.DictReader(file))
+    expected = Counter(tables.read(manifest, ["shard"])["shard"].to_pylist())
+    return None if found == expected else f"does not say what {manifest.name} says"
 
 
 def _croissant(path: Path, quick: bool) -> Iterator[tuple[Path, str]]:

@@ -149,7 +149,7 @@ def _write(database: duckdb.DuckDBPyConnection, hits: int, output: Path) -> None
     parts = 1 + hits // PART
     bounds = ["", *(f"{256 * number // parts:02x}" for number in range(1, parts)), "\U0010ffff"]
     database.execute(BEST)
-    with atomic_path(output) as temporary, pq.ParquetWriter(temporary, tables.CANDIDATES, compression="zstd") as file:
+    with atomic_path(output) as temporary, pq.ParquetWriter(temporary, tables.CANDIDATES, **tables.STORED) as file:
         for low, high in itertools.pairwise(bounds):
             part = database.sql(_candidates(low, high)).to_arrow_table()
             file.write_table(tables.as_table(part, tables.CANDIDATES), row_group_size=GROUP)

@@ -14,16 +14,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from unit.operations.conftest import finish
+from unit.operations.conftest import finish, report
 from unit.report.conftest import Run as Made
 
 import verify_bundle
-from kg2clip import tables
+from kg2clip import removals, tables
+from kg2clip.dataset import papers
 from kg2clip.errors import UserError
-from kg2clip.files import sha256_file
+from kg2clip.files import read_json, sha256_file, write_json
 from kg2clip.operations import bag
-from kg2clip.operations.bundle import Choice, bundle
-from kg2clip.operations.findings import Finding
+from kg2clip.operations.bundle import TEXTS, Choice, bundle, portable
+from kg2clip.operations.findings import Finding, error, line
 from kg2clip.operations.recheck import recheck
 
 SHARD, WEIGHTS = "data/results/dataset/train-00000.tar", "data/results/models/main/open_clip_model.safetensors"
@@ -116,9 +117,12 @@ def name_also(packed: Path, name: str, make: Callable[[Path], object] | None = N
 @pytest.mark.parametrize(
     ("damage", "file"),
     [
-        (lambda packed: (packed / "data/results/queries/queries.parquet").unlink(), "queries.parquet"),
-        (add, "extra.csv"),
-        (reach_out, "LINK"),
+        (
+            lambda packed: (packed / "data/results/queries/queries.parquet").unlink(),
+            "data/results/queries/queries.parquet",
+        ),
+        (add, "data/extra.csv"),
+        (reach_out, "data/LINK"),
         (reach_out, "../../etc/hostname"),
         (lambda packed: (packed / "data" / "FOLDER").symlink_to("/etc"), "data/FOLDER"),
         (lambda packed: (packed / "data" / "NOWHERE").symlink_to("nowhere"), "data/NOWHERE"),
@@ -129,13 +133,13 @@ def name_also(packed: Path, name: str, make: Callable[[Path], object] | None = N
         (lambda packed: name_also(packed, "/etc/hostname"), "/etc/hostname"),
         (lambda packed: name_also(packed, "data/../../x"), "data/../../x"),
         (lambda packed: name_also(packed, "data/a%00b"), "'data/a\\x00b'"),
-        (lambda packed: name_also(packed, "data/" + "a" * 5000), "a" * 5000),
+        (lambda packed: name_also(packed, "data/" + "a" * 5000), "data/" + "a" * 5000),
         (lambda packed: name_also(packed, "data/\x1b[2Jx"), "'data/\\x1b[2Jx'"),
     ],
 )
 def test_what_is_gone_or_added_is_named(packed: Path, damage: Callable[[Path], None], file: str) -> None:
     damage(packed)
-    assert any(finding.about.endswith(file) for finding in wrong(packed))
+    assert any(line(finding).startswith(f"ERROR    {file}: ") for finding in wrong(packed))
 
 
 def rewrite_scores(packed: Path) -> None:
@@ -158,6 +162,13 @@ def drop_a_row(packed: Path) -> None:
     tables.write(tables.read(path).slice(1), tables.DECISIONS, path)
 
 
+def relicense(packed: Path) -> None:
+    path = packed / "data/results/dataset/attribution.csv"
+    text = path.read_text()
+    path.write_text(text.replace("CC-BY-", "CC0-", 1))
+    assert path.read_text() != text
+
+
 def redraw(packed: Path) -> None:
     path = packed / "data/figures/figure-1.svg"
     path.write_text(path.read_text().replace("<svg", "<svg id='x'"))
@@ -168,7 +179,8 @@ def redraw(packed: Path) -> None:
     [
         (rewrite_scores, {"scores.parquet", "report"}),
         (rewrite_report, {"report"}),
-        (drop_a_row, {"report"}),
+        (drop_a_row, {"report", "decisions.parquet"}),
+        (relicense, {"attribution.csv"}),
         (redraw, {"figures"}),
     ],
 )
@@ -260,9 +272,61 @@ def test_the_archive_is_checked_and_one_that_climbs_out_is_refused(
     assert "the bundle is whole" in capsys.readouterr().out
     with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("../../evil"))
-    with pytest.raises(UserError, match="no whole archive"):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="no whole .tar.gz"):
         bag.unpack(tmp_path / "evil.tar.gz", tmp_path / "out")
     assert not (tmp_path.parent / "evil").exists()
+
+
+def test_nothing_says_where_on_the_machine_the_run_lay(finished: Made, tmp_path: Path) -> None:
+    folder, heldout = tmp_path / "home of anna" / "benchmark", finished.settings["evaluate"]["benchmarks"]["heldout"]
+    shutil.copytree(heldout["path"], folder)
+    heldout["path"] = str(folder)
+    record = finished.folder / "provenance" / "pack_dataset.json"
+    judge = {"fit_model": f"local-dir:{folder}", "fit_weights": "~anna/weights.bin", "shown": "a/b of c"}
+    assert portable(judge) == {"fit_model": "local-dir:benchmark", "fit_weights": "weights.bin", "shown": "a/b of c"}
+    write_json(record, {**read_json(record), "settings": {"curate": judge}})
+    report(finished)
+    bundle(finished.folder, finished.settings, tmp_path / "b", Choice())
+    texts = [path for path in (tmp_path / "b").rglob("*") if path.suffix in TEXTS]
+    assert [path for path in texts if "anna" in path.read_text() or str(tmp_path) in path.read_text()] == []
+    assert wrong(tmp_path / "b") == []
+
+
+def test_what_was_taken_down_is_told_without_the_list_of_the_machine(finished: Made, tmp_path: Path) -> None:
+    manifest, removed = finished.folder / "dataset" / "manifest.parquet", tmp_path / "list.csv"
+    first, *others = tables.read(manifest).to_pylist()
+    finished.settings["dataset"]["removed"] = str(removed)
+    rows = [
+        {"candidateID": first["candidateIDs"][0], "reason": "asked by A. Person"},
+        {"candidateID": "of-another-run"},
+    ]
+    removals.add(removed, rows)
+    with pytest.raises(UserError, match="still holds 1 pictures of .*list.csv"):
+        bundle(finished.folder, finished.settings, tmp_path / "b", Choice())
+    tables.write(others, tables.DATASET, manifest)
+    papers.write_attribution(manifest, manifest.with_name("attribution.csv"))
+    report(finished)
+    bundle(finished.folder, finished.settings, tmp_path / "b", Choice())
+    assert removals.keys(tmp_path / "b" / "data" / "removed.csv") == [first["candidateIDs"][0]]
+    assert "Person" not in (tmp_path / "b" / "data" / "removed.csv").read_text()
+    removed.unlink()
+    assert wrong(tmp_path / "b") == []
+
+
+def test_a_bundle_with_pictures_needs_whole_shards(finished: Made, tmp_path: Path) -> None:
+    (finished.folder / "dataset" / "train-00000.tar").unlink()
+    with pytest.raises(UserError, match=r"train-00000\.tar is gone, .* Type: rm .* and bundle then"):
+        bundle(finished.folder, finished.settings, tmp_path / "b", Choice(pictures=True))
+
+
+def test_what_a_bundle_says_can_neither_move_the_cursor_nor_be_a_command(packed: Path) -> None:
+    version = packed / "data" / "code" / "version.json"
+    write_json(version, {"commit": "main; rm -rf ~", "codeHashes": {}})
+    bag.write_tags(packed, {})
+    told = [finding.says for finding in recheck(packed) if finding.about == "code"]
+    assert told and "rm -rf" not in told[0]
+    assert line(error("a\x1b[2J", "one\nok       two\r")) == "ERROR    'a\\x1b[2J': one\n         'ok       two\\r'"
 
 
 def archive_of(path: Path, *members: tarfile.TarInfo) -> Path:
@@ -289,6 +353,7 @@ def member(name: str, **facts: object) -> tarfile.TarInfo:
         ([member("b/x", type=tarfile.LNKTYPE, linkname="../../etc/hostname")], "is a link or a device"),
         ([member("b/x", type=tarfile.CHRTYPE)], "is a link or a device"),
         ([member("b/a"), member("b/b"), member("b/c"), member("b/d")], "holds more than 3 files"),
+        ([member("b/y", type=tarfile.XHDTYPE, size=10**9), member("b/x")], "a header is too long"),
         ([member("b/x"), member("c/x")], "holds more than one folder"),
         ([member("x")], "holds more than one folder"),
         ([], "holds more than one folder"),

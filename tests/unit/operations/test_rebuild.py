@@ -84,6 +84,52 @@ def test_what_is_the_same_is_packed_and_the_rest_is_told(
     assert now == told | {silent: "same"}
 
 
+def run(monkeypatch: pytest.MonkeyPatch, source: Path, target: Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["rebuild.py", str(source), "--output", str(target)])
+    program.main()
+
+
+def test_without_internet_nothing_is_told_to_be_gone(
+    finished: Made, bodies: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle(finished.folder, finished.settings, tmp_path / "bundle", Choice())
+    with pytest.raises(UserError, match=r"none of the bundle's hosts has an address \(upload\.test\)\. .*with_mirror"):
+        run(monkeypatch, tmp_path / "bundle", tmp_path / "again")
+    assert not (tmp_path / "again" / "download").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "says"), [(503, IncompleteError, "gave no answer"), (410, UserError, "no picture is")]
+)
+def test_where_nothing_came_it_is_told_whether_it_may_come_yet(
+    finished: Made,
+    bodies: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    error: type[UserError],
+    says: str,
+) -> None:
+    bundle(finished.folder, finished.settings, tmp_path / "bundle", Choice())
+    with scripted_server(lambda path, body: (404 if path == "/robots.txt" else status, {}, b"")) as (port, _):
+        monkeypatch.setenv(web.RESOLVE, json.dumps({"upload.test": f"127.0.0.1:{port}"}))
+        with pytest.raises(UserError, match=says) as ended:
+            run(monkeypatch, tmp_path / "bundle", tmp_path / "again")
+    assert type(ended.value) is error
+
+
+def test_what_this_clone_takes_out_is_not_fetched_either(
+    finished: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle(finished.folder, finished.settings, tmp_path / "bundle", Choice())
+    key, *_ = tables.read(finished.folder / "dataset" / "manifest.parquet")["key"].to_pylist()
+    monkeypatch.chdir(tmp_path)
+    removals.add(Path("config/removed.csv"), [{"candidateID": key, "reason": "asked"}])
+    place, config = rebuild.prepare(tmp_path / "bundle", tmp_path / "again", "")
+    assert key not in tables.read(place.folder / "search" / "kept.parquet")["candidateID"].to_pylist()
+    assert removals.keys(config["dataset"]["removed"]) == [key]
+
+
 def test_a_bundles_config_reaches_nothing_here() -> None:
     config = settings.complete(
         {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,18 @@ def drop_attribution(made: Made) -> None:
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
+def relicense(made: Made) -> None:
+    path = made.folder / "dataset" / "attribution.csv"
+    path.write_text(path.read_text().replace("CC-BY-", "CC0-", 1))
+
+
+def flip_a_cell(made: Made) -> None:
+    path = made.folder / "search" / "candidates.parquet"
+    with pq.ParquetFile(path) as file:
+        column = file.metadata.row_group(0).column(0)
+    flip(path, column.data_page_offset + column.total_compressed_size // 2)
+
+
 def improve_a_score(made: Made) -> None:
     path = made.folder / "evaluation" / "scores.parquet"
     rows = tables.read(path).to_pylist()
@@ -89,6 +102,10 @@ DAMAGES: dict[str, tuple[Callable[[Made], object], str, bool]] = {  # what is do
     "sizes": (lambda made: write_json(made.folder / "dataset/sizes.json", {"train-00000.tar": 1}), "sizes.json", True),
     "no sizes": (lambda made: (made.folder / "dataset/sizes.json").unlink(), "sizes.json", True),
     "a credit line": (drop_attribution, "attribution.csv", True),
+    "a licence": (relicense, "attribution.csv", True),
+    "a byte of a table": (flip_a_cell, "candidates.parquet", False),
+    "another table": (lambda made: shutil.copy(made.folder / "search/candidates.parquet", made.folder / "queries/queries.parquet"), "queries.parquet", True),
+    "sizes of another kind": (lambda made: (made.folder / "dataset/sizes.json").write_text("[1]"), "sizes.json", True),
     "torn croissant": (lambda made: tear(made.folder / "dataset/croissant.json"), "croissant.json", True),
     "torn weights": (lambda made: tear(made.folder / "models/main/open_clip_model.safetensors"), "safetensors", True),
     "a weight": (lambda made: flip(made.folder / "models/main/open_clip_model.safetensors", -1), "safetensors", False),
