@@ -30,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     config = settings.load(arguments.config)
     results = arguments.results or Path("results") / config["project"]
-    target = arguments.output or results.with_name(f"{results.name}-bundle")
+    target = arguments.output or Path("results") / f"{config['project']}-bundle"
     bundle(results, config, target, Choice(arguments.with_pictures, arguments.with_models))
     print(target)
     if not arguments.no_archive:
