@@ -18,6 +18,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache, lru_cache
@@ -159,20 +160,23 @@ def check_contact(host: str, contact: str) -> None:
     )
 
 
+# Errors of a lookup that say that there is no such name, or none with an address.
+UNKNOWN_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))  # not every system has both
+WITNESS = "a.root-servers.net"  # a name that every name server of the internet knows
 # Top-level domains that exist in no DNS (RFC 6761, RFC 2606).
 RESERVED = frozenset({"test", "invalid", "example", "localhost"})
 
 
 def is_reserved(host: str) -> bool:
     """Whether a name lies under a reserved top-level domain: nobody can be asked there."""
-    return host.rsplit(".", 1)[-1] in RESERVED
+    return host.removesuffix(".").rsplit(".", 1)[-1] in RESERVED
 
 
 def addresses(host: str, port: int, private_hosts: Collection[str] = ()) -> list[tuple[str, int]]:
     """Where a host name leads: a list of (address, port), all allowed.
 
     Raises:
-        socket.gaierror: the name is unknown.
+        socket.gaierror: the name is unknown (EAI_NONAME), or no name server that knows the internet's names is at hand.
         RefusedError: one of its addresses is not public and the config does not list the host.
     """
     if place := resolve_map().get(host):
@@ -182,10 +186,26 @@ def addresses(host: str, port: int, private_hosts: Collection[str] = ()) -> list
             check_address(host, "127.0.0.1")
         # Unknown for good, whether or not a DNS server can be reached to say so: its silence would look transient.
         raise socket.gaierror(socket.EAI_NONAME, f"{host} is a reserved name that leads nowhere")
-    found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    found = _look_up(host, port)
     for address in found:
         check_address(host, address, private_hosts)
     return [(address, port) for address in dict.fromkeys(found)]
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    try:
+        return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except socket.gaierror as error:
+        if error.errno in UNKNOWN_NAME and host != WITNESS and not _knows_the_internet():
+            raise socket.gaierror(socket.EAI_AGAIN, "this machine's name servers don't know the internet") from error
+        raise
+
+
+def _knows_the_internet() -> bool:
+    """Name servers inside a cluster call every name outside unknown: that says nothing about the name."""
+    with suppress(socket.gaierror):
+        return bool(_look_up(WITNESS, 53))
+    return False
 
 
 def check_address(host: str, address: str, private_hosts: Collection[str] = ()) -> None:

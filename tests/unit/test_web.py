@@ -167,6 +167,17 @@ def test_reserved_names_are_unknown_for_good(host: str, mapped: Any, monkeypatch
     assert web.addresses("far.test", 80) == [("127.0.0.1", mapped.server_port)]
 
 
+def test_a_name_is_unknown_only_where_the_internet_is_known(names: dict[str, list[str]]) -> None:
+    """Name servers inside a cluster call all names outside unknown."""
+    with pytest.raises(socket.gaierror) as unreachable:
+        web.addresses("www.museum.org", 443)
+    assert unreachable.value.errno == socket.EAI_AGAIN
+    names[web.WITNESS] = ["198.41.0.4"]
+    with pytest.raises(socket.gaierror) as unknown:
+        web.addresses("www.museum.org", 443)
+    assert unknown.value.errno == socket.EAI_NONAME
+
+
 def test_localhost_is_private_and_not_unknown() -> None:
     with pytest.raises(web.RefusedError, match="no public address"):
         web.addresses("localhost", 80)

@@ -527,7 +527,7 @@ def _from_error(error: Exception) -> Outcome:
 
 def _name_reason(error: Any) -> str:
     cause = error.os_error
-    unknown = isinstance(cause, socket.gaierror) and cause.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
+    unknown = isinstance(cause, socket.gaierror) and cause.errno in web.UNKNOWN_NAME
     return reasons.UNKNOWN_HOST if unknown else reasons.NO_DNS
 
 

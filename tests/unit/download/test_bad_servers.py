@@ -213,6 +213,22 @@ def test_an_unknown_host_fails_alone(harvest: Any, hostile: HostileWeb) -> None:
     assert sorted(str(row["reason"]) for row in rows.values()) == ["None", "dns", "dns"]
 
 
+@pytest.mark.parametrize(("internet", "reason"), [(True, "dns"), (False, "dns-unreachable")])
+def test_name_servers_that_know_no_name_outside_lose_no_picture(
+    internet: bool, reason: str, harvest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def inside_a_cluster(host: str, port: int, **_: Any) -> Any:
+        if internet and host == web.WITNESS:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("198.41.0.4", port))]
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", inside_a_cluster)
+    monkeypatch.setattr(web, "check_contact", lambda *_: None)
+    urls = ["http://www.museum.org/1", "http://a.test/ok/1"]
+    rows = harvest(urls, attempts=1)
+    assert [rows[url]["reason"] for url in urls] == [reason, None]
+
+
 def test_a_silent_name_server_is_no_verdict(harvest: Any, hostile: HostileWeb, monkeypatch: pytest.MonkeyPatch) -> None:
     ask = socket.getaddrinfo
 
