@@ -49,7 +49,13 @@ class ClassHits:
         Pictures of one class are not independent, so classes come first. Drawing n pictures with replacement from n of
         which k are hits gives Binomial(n, k / n) hits: drawn so, in place of the pictures themselves.
         Equal seeds draw the same classes for every metric and experiment, so that differences can be paired.
+        Where no picture is a hit, or each is, nothing varies; the exact interval (Clopper and Pearson 1934)
+        of so many classes, none or all of them right, stands in.
         """
+        share = self.metric(name)
+        if share in (0, 1):
+            bound = (1 - INTERVAL[1] / 100) ** (1 / len(self.pictures))
+            return (0.0, 1 - bound) if share == 0 else (bound, 1.0)
         random = np.random.default_rng(seed)
         drawn = random.integers(len(self.pictures), size=(resamplings, len(self.pictures)))
         pictures = self.pictures[drawn]

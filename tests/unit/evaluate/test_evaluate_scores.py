@@ -73,9 +73,11 @@ def test_a_sixth_label_does_not_count() -> None:
 
 
 def test_certain_classes_have_intervals_of_known_width() -> None:
-    pictures = np.full(4, 10)
-    sure = ClassHits(pictures, pictures, pictures)
-    assert sure.interval("top1", 500, seed=1) == (1.0, 1.0)
+    pictures, none = np.full(10, 3), np.zeros(10, int)
+    sure, never = ClassHits(pictures, pictures, pictures), ClassHits(pictures, none, none)
+    # 10 of 10 and 0 of 10 in tables of exact intervals
+    assert sure.interval("top1", 500, seed=1) == pytest.approx((0.6915, 1.0), abs=1e-4)
+    assert never.interval("macro", 500, seed=1) == pytest.approx((0.0, 0.3085), abs=1e-4)
     # Two classes, one always right, one never: of two drawn classes 0, 1 or 2 are right, with odds 1, 2, 1.
     halves = ClassHits(np.array([10, 10]), np.array([10, 0]), np.array([10, 0]))
     assert halves.interval("macro", 1000, seed=1) == (0.0, 1.0)
@@ -165,7 +167,7 @@ def test_recall_of_retrieval_by_hand() -> None:
     assert [values[text, metric] for metric in ("r1", "r5", "r10")] == pytest.approx([1 / 3, 1 / 3, 2 / 3])
     assert [values[picture, metric] for metric in ("r1", "r5", "r10")] == [0.5, 1.0, 1.0]
     assert result[text, "r1"]["pictures"] == 3 and result[text, "r1"]["classes"] == 2
-    assert result[picture, "r5"]["low"] == result[picture, "r5"]["high"] == 1.0
+    assert (result[picture, "r5"]["low"], result[picture, "r5"]["high"]) == pytest.approx((0.025**0.5, 1.0))
 
 
 def test_the_program_gathers_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
