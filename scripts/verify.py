@@ -30,7 +30,7 @@ def main() -> None:
     folder = arguments.results or Path("results") / config["project"]
     errors, _ = tell(verify(Run(folder, config, arguments.quick)))
     if errors:
-        print(f"{errors} things are gone or changed")
+        print(f"{errors} {'thing is' if errors == 1 else 'things are'} gone or changed")
         sys.exit(1)
     print("everything is as the tables say")
 

@@ -30,7 +30,7 @@ def main() -> None:
         folder = arguments.bundle if arguments.bundle.is_dir() else bag.unpack(arguments.bundle, Path(scratch))
         errors, _ = tell(recheck(folder))
     if errors:
-        print(f"{errors} things are not as they were bundled")
+        print(f"{errors} {'thing is' if errors == 1 else 'things are'} not as they were bundled")
         sys.exit(1)
     print("the bundle is whole, and its numbers and figures follow from its tables")
 
