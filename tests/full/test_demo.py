@@ -15,16 +15,16 @@ from kg2clip.mirror import tuxpaint
 PHOTOS = pytest.mark.skipif(not tuxpaint.is_installed(), reason="tuxpaint-stamps-default is not installed")
 
 
-@pytest.mark.parametrize(
-    ("collection", "project", "benchmark"),
-    [("rendered", "demo", "heldout"), pytest.param("tuxpaint", "demo-tuxpaint", "scenes", marks=PHOTOS)],
-)
 def told(pattern: str, page: str) -> list[float]:
     """Figures in a page, all of them in the order in which they stand."""
     (found,) = re.findall(pattern, (ROOT / page).read_text(encoding="utf-8").replace("\n", " "))
     return [float(figure.replace(",", "")) for figure in ([found] if isinstance(found, str) else found)]
 
 
+@pytest.mark.parametrize(
+    ("collection", "project", "benchmark"),
+    [("rendered", "demo", "heldout"), pytest.param("tuxpaint", "demo-tuxpaint", "scenes", marks=PHOTOS)],
+)
 def test_the_demo_makes_a_model_that_knows_its_species(collection: str, project: str, benchmark: str) -> None:
     started = time.monotonic()
     command = ["make", "demo", f"COLLECTION={collection}"]
