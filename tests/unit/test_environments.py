@@ -22,7 +22,7 @@ PROGRAMS = write_environments.programs()
 # Programs that no rule starts, with the environment that docs/operations.md names for them.
 BY_HAND = {
     "remove": "curate",
-    **dict.fromkeys(["verify", "predict", "pack_benchmark", "prepare_benchmark", "fetch_model"], "train"),
+    **dict.fromkeys(["predict", "pack_benchmark", "prepare_benchmark", "fetch_model"], "train"),
 }
 
 

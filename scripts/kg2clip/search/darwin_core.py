@@ -231,9 +231,13 @@ def _unescape(text: str) -> str:
 
 def _split(lines: Iterator[str], table: Table) -> Iterator[list[str]]:
     if not table.quote:
-        return (line.rstrip("\r\n").split(table.separator) for line in lines)
-    csv.field_size_limit(MAX_LINE)
-    return csv.reader(lines, delimiter=table.separator, quotechar=table.quote)
+        yield from (line.rstrip("\r\n").split(table.separator) for line in lines)
+        return
+    before = csv.field_size_limit(MAX_LINE)  # of the whole process
+    try:
+        yield from csv.reader(lines, delimiter=table.separator, quotechar=table.quote)
+    finally:
+        csv.field_size_limit(before)
 
 
 def taxon_name(query: Query) -> str | None:

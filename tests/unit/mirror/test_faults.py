@@ -58,7 +58,7 @@ def download(
         "project": "t",
         "knowledge": {"roots": ["Q1"]},
         "dataset": {"licenses": "any"},
-        "download": {"lanes": lanes or {"web": FAST}, "shards_per_batch": 1, "total_timeout": 1.5, **options},
+        "download": {"lanes": lanes or {"web": FAST}, "shards_per_batch": 1, "total_timeout": 3, **options},
     }
     keys = [candidate_id("t", url) for url in urls]
     rows = [{"candidateID": key, "accessURI": url} for key, url in zip(keys, urls, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -193,6 +194,7 @@ def test_what_a_record_and_its_pictures_say_decides(tmp_path: Path) -> None:
 
 
 def test_quotes_defaults_and_encodings_are_those_of_meta_xml(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
     core = table("core", "o.csv", OCCURRENCES, field(1, "scientificName"), '"', ",", "ISO-8859-1")
     media = table(
         "extension", "m.csv", "http://rs.tdwg.org/ac/terms/Multimedia",
@@ -212,6 +214,7 @@ def test_quotes_defaults_and_encodings_are_those_of_meta_xml(tmp_path: Path) -> 
     (hit,) = find(path, "Pýrrhula pyrrhula")
     assert (hit["accessURI"], hit["license"]) == ("http://a.test/1.jpg", "CC0-1.0")
     assert hit["title"] == 'Ein "Dompfaff"; Männchen im Schnee'
+    assert csv.field_size_limit() == limit, "it is that of the whole process"
 
 
 def test_unquoted_tables_keep_their_quotes_and_odd_line_ends(tmp_path: Path) -> None:
