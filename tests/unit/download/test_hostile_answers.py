@@ -28,7 +28,7 @@ BODY = picture("raw", 100)
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n"
 WHOLE = b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(BODY), BODY)
-GZIPPED = gzip.compress(BODY)
+GZIPPED = gzip.compress(BODY, mtime=0)
 
 
 def answer(status: bytes, *headers: bytes) -> bytes:
