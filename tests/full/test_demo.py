@@ -35,6 +35,8 @@ def test_the_demo_makes_a_model_that_knows_its_species(collection: str, project:
     for row in tables.read(ROOT / "results" / project / "evaluation" / "scores.parquet").to_pylist():
         if (row["benchmark"], row["split"], row["metric"], row["chosen"]) != (benchmark, "test", "top1", True):
             continue
+        if row["prompts"] == "linear probe":  # it learns, also from what an untrained model makes of a picture
+            continue
         if row["experiment"] == "main":
             assert row["value"] >= 0.5
         else:
