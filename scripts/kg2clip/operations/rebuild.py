@@ -188,7 +188,7 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 
 def _check_internet(place: Place) -> None:
-    """Without internet every host is an unknown one, and all pictures would be told to be gone for good.
+    """Without internet nothing would come; names that exist in no DNS, the mirror's, would be told to be gone for good.
 
     Raises:
         UserError: not one of the largest hosts has an address.
