@@ -39,10 +39,8 @@ TAR_SHA256 = b"kg2clip.tarSHA256"  # of a decoded tar, in the metadata of its sh
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 RUN = "start snakemake again"
 # What a file that is not what its name says may lead to. ArrowInvalid and UnicodeDecodeError are ValueErrors.
-UNREADABLE = (
-    *(UserError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError),
-    *(pa.ArrowException, duckdb.Error),
-)
+UNREADABLE = (UserError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
+              pa.ArrowException, duckdb.Error)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,10 +66,9 @@ def verify(run: Run) -> Iterator[Finding]:
         raise UserError(f"there is no folder {run.folder}. Make the results first with: snakemake --profile local")
     if not os.access(run.folder, os.R_OK | os.X_OK):
         raise UserError(f"{run.folder} may not be read. Type: chmod u+rx {run.folder}")
-    for check in (
-        *(check_presence, check_tables, check_jsons, check_downloads, check_features, check_counts, check_dataset),
-        *(check_indices, check_papers, check_attribution, check_models, check_scores),
-    ):
+    checks = (check_presence, check_tables, check_jsons, check_downloads, check_features, check_counts, check_dataset,
+              check_indices, check_papers, check_attribution, check_models, check_scores)  # fmt: skip
+    for check in checks:
         yield from guarded(check.__name__.removeprefix("check_"), check(run))
 
 
@@ -307,11 +304,12 @@ def check_attribution(run: Run) -> Iterator[Finding]:
     if not manifest.is_file():
         return
     path = manifest.with_name("attribution.csv")
+    if not path.is_file():
+        yield error(str(path), f"is gone. {_remake(manifest)}")
+        return
     with tempfile.TemporaryDirectory(prefix="kg2clip-verify-") as scratch:
         write_attribution(manifest, Path(scratch) / path.name)
-        if not path.is_file():
-            yield error(str(path), f"is gone. {_remake(manifest)}")
-        elif not filecmp.cmp(path, Path(scratch) / path.name, shallow=False):
+        if not filecmp.cmp(path, Path(scratch) / path.name, shallow=False):
             yield error(str(path), f"does not say what {manifest.name} says. {_remake(manifest)}")
         else:
             yield ok("attribution", f"is what {manifest.name} gives")
